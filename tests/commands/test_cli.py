@@ -224,7 +224,7 @@ def test_evaluate_shows_scores_with_intervals_and_confusion(run, model, photos, 
     (tmp_path / "new" / "red" / "seen.png").write_bytes((photos / "red/red00.png").read_bytes())
     result = run("evaluate", model, tmp_path / "new")
     assert result.exit_code == 0, result.output
-    assert "13 images; 1 of them was left out" in result.stdout
+    assert "left out: 1 image that the model was fitted on\n" in result.stdout
     assert re.search(r"accuracy +1\.000 +\[0\.\d+, 1\.000\]", result.stdout)
     assert re.search(r"^red +0 +6 +6$", result.stdout, re.MULTILINE)
     facts = json.loads(run("evaluate", model, tmp_path / "new", "--json").stdout)

@@ -129,5 +129,6 @@ def test_each_new_image_has_a_line(read):
 
 def test_images_that_a_model_was_fitted_on_are_left_out_of_its_evaluation(read):
     assert (
-        "8 images; 4 of them were left out" in read[1]["tlfeatures evaluate photos.model checked"]
+        "left out: 4 images that the model was fitted on"
+        in read[1]["tlfeatures evaluate photos.model checked"]
     )

@@ -188,9 +188,11 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     ranking = [{name: rank[name] for name in _RANK} for rank in stored["ranking"]]
     backbones = [{name: item[name] for name in _BACKBONE} for item in stored["backbones"]]
     controls = [{name: item[name] for name in CONTROL_FACTS} for item in stored["controls"]]
-    comparison = Comparison.from_dict(
-        {**stored, "ranking": ranking, "backbones": backbones, "controls": controls}
-    )
+    chosen = {
+        name: {fact: score[fact] for fact in _CHOSEN} for name, score in stored["chosen"].items()
+    }
+    items = {"ranking": ranking, "backbones": backbones, "controls": controls, "chosen": chosen}
+    comparison = Comparison.from_dict({**stored, **items})
     held = {entry.facts["key"] for entry in entries}
     if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
         raise FormatError(
@@ -211,6 +213,14 @@ _RANKING: dict[str, Any] = {
     "detectable": float | int | None,
     "largest_class": dict,
     "backbones": list,
+    "chosen": dict,
+}
+_CHOSEN: dict[str, Any] = {
+    "scoring": str,
+    **dict.fromkeys(("score", "own", "optimism"), float | int | None),
+    "interval": list | None,
+    "candidates": int,
+    "reason": str | None,
 }
 _LARGEST: dict[str, Any] = {"label": str, "share": float | int, "units": int}
 _RANK: dict[str, Any] = {
@@ -241,8 +251,11 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
         intervals = [rank["difference_interval"]]
         intervals += [score["interval"] for score in rank["scores"].values()]
         for interval in intervals:
-            if interval is not None:
-                check_kinds(path, dict(zip(_INTERVAL, interval, strict=False)), _INTERVAL)
+            _check_interval(path, interval)
+    check_kinds(path, stored["chosen"], dict.fromkeys((stored["scoring"], "accuracy"), dict))
+    for chosen in stored["chosen"].values():
+        check_kinds(path, chosen, _CHOSEN)
+        _check_interval(path, chosen["interval"])
     for backbone in stored["backbones"]:
         check_kinds(path, backbone, _BACKBONE)
         if not 0 <= backbone["place"] < len(stored["ranking"]):
@@ -251,3 +264,8 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
             )
     if not stored["ranking"]:
         raise FormatError(f"{path} is damaged: its ranking is empty; {remedy(path)}")
+
+
+def _check_interval(path: Path, interval: list[Any] | None) -> None:
+    if interval is not None:
+        check_kinds(path, dict(zip(_INTERVAL, interval, strict=False)), _INTERVAL)

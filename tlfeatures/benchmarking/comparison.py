@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.control import Control
-from tlfeatures.metrics.against_best import VERY_FEW
+from tlfeatures.metrics.chosen import ChosenScore
 from tlfeatures.metrics.score_records import Score, score_line
+from tlfeatures.names import counted
 
 INTERVALS = (
     "95 % intervals: percentile bootstrap over images, or over whole groups if there are any, of "
@@ -137,11 +138,9 @@ class LargestClass:
         counts = np.bincount(codes, minlength=len(classes))
         return cls(classes[int(counts.argmax())], float(counts.max() / len(codes)), units)
 
-    def is_beaten_by(self, rank: Rank) -> bool:
+    def is_below(self, interval: Sequence[float] | None) -> bool:
         """Whether the whole 95 % interval of a head's accuracy lies above the share."""
-        interval = rank.scores["accuracy"]["interval"]
-        enough = self.units >= VERY_FEW  # the intervals of fewer are too narrow
-        return enough and interval is not None and interval[0] > self.share
+        return interval is not None and interval[0] > self.share
 
 
 @dataclass(frozen=True)
@@ -169,6 +168,8 @@ class Comparison:
     controls : list of Control
         Simple rules that the best head must beat: the largest class, colours, properties of the
         files, and permuted labels.
+    chosen : dict of name to ChosenScore
+        The ranking score and the accuracy of the best head, corrected for having been chosen.
     """
 
     scoring: str
@@ -179,22 +180,67 @@ class Comparison:
     largest_class: LargestClass
     backbones: list[BackboneRank] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
+    chosen: dict[str, ChosenScore] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Describe it in one line."""
-        first = self.ranking[0]
-        several = f"best of {len(self.ranking)} heads: " if len(self.ranking) > 1 else ""
-        return f"<Comparison: {several}{first.name}, {score_line(self.scoring, first.scores)}>"
+        first, corrected = self.ranking[0], self.corrected(self.scoring)
+        if corrected is None or corrected.score is None:
+            several = f"best of {len(self.ranking)} heads: " if len(self.ranking) > 1 else ""
+            return f"<Comparison: {several}{first.name}, {score_line(self.scoring, first.scores)}>"
+        line = score_line(self.scoring, {self.scoring: corrected.as_pooled()})
+        return f"<Comparison: best of {len(self.ranking)} heads: {first.name}, corrected {line}>"
+
+    def corrected(self, scoring: str) -> ChosenScore | None:
+        """Return a score of the best head, corrected for having been chosen.
+
+        Parameters
+        ----------
+        scoring : str
+            The ranking score or "accuracy".
+
+        Returns
+        -------
+        ChosenScore or None
+            None if there was no choice, because the ranking has only one head. `score` is None if
+            the score can't be corrected.
+        """
+        return self.chosen.get(scoring) if len(self.ranking) > 1 else None
+
+    def interval_of(self, rank: Rank, scoring: str) -> list[float] | None:
+        """Return the 95 % interval of a score of a head; that of the best head is corrected.
+
+        A score that can't be corrected has its own interval.
+        """
+        corrected = self.corrected(scoring) if rank is self.ranking[0] else None
+        if corrected is None or corrected.score is None:
+            return rank.scores[scoring]["interval"]
+        return corrected.interval
 
     def is_surely_better(self, rank: Rank) -> bool:
         """Whether a head is surely better than always predicting the largest class.
 
-        Its interval must say so, and for the best head also the test against such a head, if one
-        was compared.
+        The 95 % interval of its accuracy must lie above the share of the largest class, and for the
+        best head also the test against a head that always predicts this class must find a
+        difference, if such a head was compared.
         """
-        tied = any(other.is_dummy and other.standing == "not different" for other in self.ranking)
-        contradicted = tied and rank is self.ranking[0]
-        return self.largest_class.is_beaten_by(rank) and not contradicted
+        return self.largest_class.is_below(self.interval_of(rank, "accuracy")) and not (
+            rank is self.ranking[0] and self.tied_dummies
+        )
+
+    @property
+    def tied_dummies(self) -> list[Rank]:
+        """Heads that always predict the largest class and don't differ from the best head."""
+        return [
+            rank for rank in self.ranking[1:] if rank.is_dummy and rank.standing == "not different"
+        ]
+
+    @property
+    def choices(self) -> str:
+        """What the best head was chosen from, for example "10 heads"."""
+        embeddings = len({rank.embedding for rank in self.ranking})
+        of = "" if embeddings == 1 else f" (on {embeddings} embeddings)"
+        return f"{counted(len(self.ranking), 'head')}{of}"
 
     def name_of(self, rank: Rank) -> str:
         """Return the label of a head, with its embedding if the ranking has several."""
@@ -219,8 +265,14 @@ class Comparison:
         names = ("scoring", "detectable", "verdict", "folds")
         largest = LargestClass(**facts["largest_class"])
         own = {name: facts[name] for name in names}
+        chosen = {name: ChosenScore(**score) for name, score in facts["chosen"].items()}
         backbones = [BackboneRank(**backbone) for backbone in facts["backbones"]]
         controls = [Control(**control) for control in facts["controls"]]
         return cls(
-            ranking=ranking, largest_class=largest, backbones=backbones, controls=controls, **own
+            ranking=ranking,
+            largest_class=largest,
+            backbones=backbones,
+            controls=controls,
+            chosen=chosen,
+            **own,
         )

@@ -3,8 +3,9 @@
 Each control is tested on the folds of the first repeat, as the heads are. Its training rows are
 those of the heads, so that groups and copies are on one side of each fold. A control is beaten if
 the best head is surely better on the same images: the 95 % interval of the difference, by a paired
-bootstrap over images or whole groups, lies above 0. The difference is that of the score that ranks
-the heads if it is one of `LABEL_SCORES`, else that of the accuracy.
+bootstrap over images or whole groups, lies above what the best head gains from having been chosen as
+the best. The difference is that of the score that ranks the heads if it is one of `LABEL_SCORES`,
+else that of the accuracy.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class _Bench:
 
     def _key(self, name: str, inputs: Sequence[Any]) -> str:
         settings = [CONTROLS_VERSION, FIT_VERSION, MOST_IMAGES, self.plan.random_state]
-        parts = [name, *inputs, self.study, self.metric, *settings, versions()]
+        parts = [name, *inputs, self.study, self.metric, self.optimism, *settings, versions()]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     @property
@@ -133,6 +134,12 @@ class _Bench:
         """The score by which the controls are compared with the best head."""
         scoring = self.comparison.scoring
         return scoring if scoring in LABEL_SCORES else "accuracy"
+
+    @property
+    def optimism(self) -> float:
+        """How much the best head's score gains from having been chosen."""
+        corrected = self.comparison.corrected(self.metric)
+        return 0 if corrected is None else corrected.optimism or 0
 
     # ---- images and folds
 
@@ -216,7 +223,8 @@ class _Bench:
         own = [self._without_probabilities(predicted)]
         head = [self._without_probabilities(self.best.predicted[self.rows])]
         difference = self.scorer.resampled(head)[self.metric] - scorer.resampled(own)[self.metric]
-        surely = scorer.units >= VERY_FEW and np.nanquantile(difference, 0.025) > 0
+        low = np.nanquantile(difference, 0.025) - self.optimism
+        surely = scorer.units >= VERY_FEW and low > 0
         scores = scorer.score(own)
         return replace(
             control,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.base import BaseEstimator, clone
 from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.compute import compute_entries
 from tlfeatures.benchmarking.fit_result import FitResult, model_facts
+from tlfeatures.benchmarking.operating_point import check_point, point_of
 from tlfeatures.benchmarking.plan import Plan
 from tlfeatures.benchmarking.run import checked_heads, open_store, ranked
 from tlfeatures.dataset.dataset import Dataset
@@ -23,7 +25,8 @@ from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.coordinate_step import set_tuned
 from tlfeatures.heads.make_heads import Heads
 from tlfeatures.heads.table import HEADS
-from tlfeatures.model_selection.fit_warnings import Notices, collected
+from tlfeatures.metrics.operating_points import Target
+from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.folds import Folding, inner_folds
 from tlfeatures.model_selection.head_fit import fit_head
 from tlfeatures.model_selection.progress import ProgressCounter
@@ -33,6 +36,7 @@ from tlfeatures.models.card import check_card_target
 from tlfeatures.models.head_checks import check_head
 from tlfeatures.models.model import Model
 from tlfeatures.models.model_file import check_model_target
+from tlfeatures.models.prediction_sets import PredictionSets
 from tlfeatures.progress import Progress, shown_progress
 
 if TYPE_CHECKING:
@@ -57,6 +61,8 @@ def fit(
     tune: bool = False,
     params: Mapping[str, Any] | None = None,
     scoring: str | Sequence[str] = (),
+    at: str | None = None,
+    positive: str | None = None,
     model: str | os.PathLike[str] | None = None,
     n_jobs: int | None = None,
     random_state: int | None = 0,
@@ -88,6 +94,15 @@ def fit(
     scoring : str or sequence of str
         Further scores, by scikit-learn's names. The first one ranks the heads; the default is
         accuracy.
+    at : str, optional
+        Target of an operating point for the class `positive`: `recall=0.95`, `precision=0.9`,
+        `specificity=0.99`, or `cost=10:1`, the cost of a missed image to that of a false alarm. An
+        image is then labelled with the class if its probability is at least a threshold, and
+        otherwise with the most probable other class. The threshold is chosen on the out-of-fold
+        predictions of the best head; see `tlfeatures.metrics.operating_points.choose_threshold`.
+        The scores that rank the heads remain those of their own labels.
+    positive : str, optional
+        Class of the operating point.
     model : path, optional
         File for the best head, fitted again on all labelled images. Its model card is saved too.
     n_jobs : int or None
@@ -118,7 +133,8 @@ def fit(
         See `load_dataset`; also if there is only one class, or a class has fewer images than there
         are folds.
     ParameterError
-        If a head, parameter, score or split is unknown, or no model can be written to this path.
+        If a head, parameter, score, split or class is unknown, no model can be written to this
+        path, or no threshold reaches the target of `at`.
 
     Examples
     --------
@@ -127,6 +143,7 @@ def fit(
     'logreg: accuracy 85.1 % (95 % interval 82.9 to 87.0 %) on 1,078 tested images. Always ...'
     """
     named = checked_heads(heads, params)
+    target = None if at is None else Target.parse(at)
     if model is not None:
         check_model_target(model)
         check_card_target(model)
@@ -151,6 +168,7 @@ def fit(
         repeats=1,
         random_state=random_state,
     )
+    check_point(dataset, plan.folds[0], target, positive)
     if model is not None:
         _check_savable(plan, dataset)
     store = open_store(plan, [dataset], labels, groups, command=command)
@@ -163,12 +181,18 @@ def fit(
             compute_entries(trainer, plan, store)
             count.finish()
             result = ranked(plan, store, [dataset])
+            point = None
+            if target is not None and positive is not None:
+                point = point_of(result, dataset, target, positive)
             if model is None:
-                return FitResult(result, dataset)
+                return FitResult(result, dataset, operating_point=point)
             head = _chosen_on_all(trainer, plan, result.comparison.ranking[0].head)
-    fitted = _fitted_on_all(head, result, dataset, trainer.notices)
+    facts = model_facts(result, dataset, head, point)
+    name = result.comparison.ranking[0].head
+    fitted = Model.fit(head, dataset, name=name, facts=facts, notices=trainer.notices)
+    fitted = replace(fitted, sets=_prediction_sets(result, dataset))
     fitted.save(model)
-    return FitResult(result, dataset, fitted, str(model))
+    return FitResult(result, dataset, fitted, str(model), point)
 
 
 def _check_savable(plan: Plan, data: Dataset) -> None:
@@ -197,8 +221,8 @@ def _chosen_on_all(trainer: Trainer, plan: Plan, name: str) -> BaseEstimator:
     return head
 
 
-def _fitted_on_all(
-    head: BaseEstimator, result: Benchmark, data: Dataset, notices: Notices
-) -> Model:
-    name, facts = result.comparison.ranking[0].head, model_facts(result, data, head)
-    return Model.fit(head, data, name=name, facts=facts, notices=notices)
+def _prediction_sets(result: Benchmark, data: Dataset) -> PredictionSets | None:
+    """Create prediction sets from the out-of-fold predictions of the best head."""
+    tested = result.entries_of(result.ranking[0])[0].fold >= 0
+    groups = None if data.together is None else data.together[tested]
+    return PredictionSets.fit(result.predictions_of(), groups)

@@ -14,8 +14,9 @@ from tlfeatures.benchmarking.control import CONTROL_FACTS
 from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.heads.parameters import plain_params
-from tlfeatures.html_tables import facts_html, result_html
+from tlfeatures.html_tables import facts_html, result_html, text_html
 from tlfeatures.models.model import Model
+from tlfeatures.models.operating_point import OperatingPoint
 from tlfeatures.names import counted
 
 if TYPE_CHECKING:
@@ -36,12 +37,15 @@ class FitResult:
         The best head, fitted again on all images; None if it was not saved.
     model_file : str or None
         Path of the saved model.
+    operating_point : OperatingPoint or None
+        Threshold that gives the labels of the saved model, and its scores; None without `at`.
     """
 
     benchmark: Benchmark
     data: Dataset = field(repr=False)
     model: Model | None = None
     model_file: str | None = None
+    operating_point: OperatingPoint | None = None
 
     def __repr__(self) -> str:
         """Describe it in one line; the arrays would fill the screen."""
@@ -56,7 +60,10 @@ class FitResult:
             "file": self.data.file,
         }
         about = f"{counted(len(self.data), 'image')}, {counted(len(self.ranking), 'head')}"
-        parts = ranking_parts(self.benchmark.comparison)
+        parts = [
+            *ranking_parts(self.benchmark.comparison),
+            *map(text_html, self.point_sentences),
+        ]
         return result_html("FitResult", *parts, facts_html(facts), about=about)
 
     def to_frame(self) -> DataFrame:
@@ -72,6 +79,12 @@ class FitResult:
     def verdict(self) -> list[str]:
         """The conclusions from the scores, in sentences."""
         return self.benchmark.comparison.verdict
+
+    @property
+    def point_sentences(self) -> list[str]:
+        """The operating point in sentences; empty if there is none."""
+        point = self.operating_point
+        return [] if point is None else point.sentences(self.data.classes)
 
     @property
     def included(self) -> list[str]:
@@ -91,6 +104,7 @@ class FitResult:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data. `fit_seconds` is the mean over folds."""
         study, comparison = self.benchmark.study.facts, self.benchmark.comparison
+        point = self.operating_point
         names = ("weights", "images", "tested", "classes", "groups", "copies", "split")
         return {
             "file": self.data.file,
@@ -99,8 +113,10 @@ class FitResult:
             **{name: study[name] for name in names},
             "tuned": any(rank.tuned for rank in self.ranking),
             "scoring": comparison.scoring,
+            "chosen": {name: asdict(score) for name, score in comparison.chosen.items()},
             "verdict": comparison.verdict,
             "controls": [asdict(control) for control in comparison.controls],
+            "operating_point": None if point is None else point.to_dict(),
             "heads": [self._head(rank) for rank in self.ranking],
         }
 
@@ -120,8 +136,15 @@ class FitResult:
         }
 
 
-def model_facts(result: Benchmark, data: Dataset, head: BaseEstimator) -> dict[str, Any]:
+def model_facts(
+    result: Benchmark,
+    data: Dataset,
+    head: BaseEstimator,
+    point: OperatingPoint | None = None,
+) -> dict[str, Any]:
     """Return facts for the model file: parameters, folds, scores and verdict of the saved head.
+
+    `chosen` has its scores corrected for having been chosen as the best.
 
     Parameters
     ----------
@@ -130,6 +153,8 @@ def model_facts(result: Benchmark, data: Dataset, head: BaseEstimator) -> dict[s
     data : Dataset
     head : scikit-learn classifier
         The head to save; its parameters may have been tuned on all images.
+    point : OperatingPoint, optional
+        Operating point of the head.
     """
     study, comparison = result.study.facts, result.comparison
     first = comparison.ranking[0]
@@ -140,11 +165,13 @@ def model_facts(result: Benchmark, data: Dataset, head: BaseEstimator) -> dict[s
         "included": included_splits(data, study["split"]),
         **{name: study[name] for name in ("split", "folds", "groups", "copies", "tested")},
         "scores": first.scores,
+        "chosen": {name: asdict(score) for name, score in comparison.chosen.items()},
         "verdict": comparison.verdict,
         "controls": [
             {name: getattr(control, name) for name in CONTROL_FACTS}
             for control in comparison.controls
         ],
+        **({} if point is None else {"operating_point": point.to_dict()}),
     }
 
 

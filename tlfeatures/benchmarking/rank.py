@@ -19,6 +19,7 @@ from tlfeatures.benchmarking.verdict.write import write_verdict
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
+from tlfeatures.metrics.chosen import chosen_scores
 from tlfeatures.metrics.score_records import PooledScore, Score, score_record
 from tlfeatures.metrics.scores import finite_or_none, less_is_better
 
@@ -82,6 +83,9 @@ def compare(
         folds,
         largest,
         rank_backbones(backbones, facts, study.facts["files"]),
+        chosen=chosen_scores(
+            [_predictions(repeats) for repeats in ranked], scores, scoring, scorer
+        ),
     )
     if controls is not None:
         comparison = replace(comparison, controls=controls(comparison))

@@ -14,6 +14,10 @@ _LEGEND = (
     "●: the best, or not significantly different from the best. ○: significantly different from "
     "the best. ?: can't be tested."
 )
+_CORRECTED = (
+    "best of {}, corrected: the score to expect of the best head on new images. Its own score is "
+    "too high, because it was chosen as the best on the same images."
+)
 
 
 def ranking_parts(comparison: Comparison) -> list[str]:
@@ -30,15 +34,17 @@ def ranking_parts(comparison: Comparison) -> list[str]:
         "fit seconds",
     ]
     rows = [_row(rank, names, several=several, tested=tested) for rank in ranking[:MOST_ROWS]]
+    best = _best(comparison, names, several=several)
     table = table_html(
         header,
-        rows,
+        [*best, *rows],
         caption="Heads and their scores over all tested images, with 95 % intervals",
-        total=len(ranking),
+        total=len(best) + len(ranking),
     )
     return [
         *map(text_html, comparison.verdict),
         table,
+        *([text_html(_CORRECTED.format(len(ranking)), "note")] if best else []),
         text_html(_LEGEND if tested else "", "note"),
         *_controls(comparison),
     ]
@@ -63,6 +69,19 @@ def _controls(comparison: Comparison) -> list[str]:
     return [table_html(header, rows, caption=caption)] if rows else []
 
 
+def _best(comparison: Comparison, names: Sequence[str], *, several: bool) -> list[list[Cell]]:
+    """Return the row of the best head's corrected scores, if it was chosen among several."""
+    if comparison.corrected(comparison.scoring) is None:
+        return []
+    corrected = [comparison.corrected(name) for name in names]
+    cells: list[Cell] = [
+        None if score is None else _value(name, score.score, score.interval)
+        for name, score in zip(names, corrected, strict=True)
+    ]
+    title = f"best of {len(comparison.ranking)}, corrected"
+    return [[title, *([None] if several else []), *cells, None, None]]
+
+
 def _row(rank: Rank, names: Sequence[str], *, several: bool, tested: bool) -> list[Cell]:
     mark = _MARKS[rank.standing] if tested else ""
     return [
@@ -78,7 +97,11 @@ def _score(rank: Rank, name: str) -> Cell:
     record = rank.scores.get(name)
     if record is None:
         return None
-    return score_text(name, record["score"]) or "none", bounds_text(name, record["interval"])
+    return _value(name, record["score"], record["interval"])
+
+
+def _value(name: str, value: float | None, interval: Sequence[float] | None) -> Cell:
+    return score_text(name, value) or "none", bounds_text(name, interval)
 
 
 def _p_value(rank: Rank) -> Cell:

@@ -94,3 +94,24 @@ head_options = combine(
     params_option,
     random_state_option,
 )
+
+# Options of an operating point.
+point_options = combine(
+    click.option(
+        "--at",
+        metavar="recall=R|precision=P|specificity=S|cost=A:B",
+        help="Label an image with the class of --class if its probability is at least a threshold, "
+        "and otherwise with the most probable other class. The threshold is chosen on images that "
+        "the head was not trained on. recall=0.95: find 95 % of the images of the class, on "
+        "average. precision=0.9: 90 % of the images labelled with the class are right. "
+        "specificity=0.99: 99 % of the other images are not labelled with it. cost=10:1: a missed "
+        "image of the class costs 10 times as much as a false alarm. The threshold is saved in "
+        "MODEL, and predict, evaluate and export use it.",
+    ),
+    click.option(
+        "--class",
+        "positive",
+        metavar="CLASS",
+        help="Class of --at, for example bee.",
+    ),
+)

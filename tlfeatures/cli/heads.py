@@ -15,6 +15,7 @@ from tlfeatures.cli.head_options import (
     head_options,
     heads_option,
     params_option,
+    point_options,
     random_state_option,
 )
 from tlfeatures.cli.label_options import dataset_options, embedding_option, variants_option
@@ -63,6 +64,7 @@ def _write_page(result: Benchmark | FitResult, page: str, n_jobs: int | None) ->
 @variants_option
 @dataset_options
 @head_options
+@point_options
 @n_jobs_option(1)
 @cluster_options
 @click.option(
@@ -93,7 +95,9 @@ def fit(
     computed from the images. Each head is tested on images that it was not trained on. The command
     prints a table that ranks the heads by accuracy, or by the first --scoring, and then a verdict.
     Each score has a 95 % interval, which shows how far chance may have moved the score. With -o,
-    the best head is fitted again to all images and saved to MODEL.
+    the best head is fitted again to all images and saved to MODEL. With --at, MODEL labels images
+    at an operating point: a threshold on the probability of one class, for example to miss few
+    images of it.
 
     The labels are the names of the images' folders, or come from --labels. Several files are
     joined, for example files of two backbones: --embedding names a part of each.

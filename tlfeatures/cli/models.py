@@ -76,6 +76,14 @@ if TYPE_CHECKING:
     "the model was fitted on, so that its label means little. Its distance to them is above 1, "
     "which is the model's limit.",
 )
+@click.option(
+    "--coverage",
+    type=float,
+    metavar="C",
+    help="Add the column label_set: a set of labels, separated by |. Of 100 images like the "
+    "training images, the sets of about 95 hold the right label if C is 0.95. An easy image has "
+    "one label, a difficult image more. C = 0.95 needs at least 19 tested images or groups.",
+)
 @folder_option("IMAGES", "folder")
 @columns_option
 @weights_option
@@ -94,6 +102,7 @@ def predict(
     report: str | None,
     as_json: bool,
     outliers: bool,
+    coverage: float | None,
     columns: dict[str, str] | None,
     folder: str | None,
     **options: Any,
@@ -125,6 +134,7 @@ def predict(
     loaded = Model.load(model)
     features = None if images == _STREAM else features_file(loaded, images)
     inputs = _inputs_of(images, features, folder, columns)
+    options["coverage"] = coverage
     options["outliers"] = outliers or (report is not None and loaded.outliers is not None)
     note = {"weights": "random"} if loaded.weights == "random" else {}
     written = result.write(
@@ -132,6 +142,7 @@ def predict(
         loaded.classes,
         note,
         outliers=outliers,
+        sets=coverage is not None,
         immediately=images == _STREAM,
     )
     with closing(written):
@@ -177,10 +188,8 @@ def _label(
 ) -> Iterable[Prediction]:
     """Label images, those of standard input, or features."""
     if features is not None:
-        confident, outliers = options["min_confidence"], options["outliers"]
-        return model.predict_features(
-            features, columns=columns, min_confidence=confident, outliers=outliers
-        )
+        chosen = {name: options[name] for name in ("min_confidence", "outliers", "coverage")}
+        return model.predict_features(features, columns=columns, **chosen)
     if images == _STREAM:
         return model.predict_stream(paths_from_stdin(), **options)
     bar = ProgressBar("predicting")
@@ -229,7 +238,8 @@ def evaluate(
     MODEL is a file of `tlfeatures fit -o MODEL`. SOURCE is a folder with one subfolder per class, a
     table or an archive, as for `tlfeatures extract`, or a file FILE.h5 of that command. Images that
     the model was fitted on are left out and counted; they are recognised by the content of their
-    files (sha256).
+    files (sha256). Near-duplicates of them, for example resized copies, are left out and named,
+    too; `--near-duplicates off` tests them.
 
     The command prints each score with its 95 % interval, which shows how far chance may have moved
     the score, and the confusion matrix: how many images of each class were predicted as each class.
@@ -277,7 +287,8 @@ def export(
 
     ONNX is a common format of neural networks. The file contains all steps from pixels to
     probabilities. Its input is an array of RGB images, uint8 numbers of shape (n, height, width,
-    3). Its outputs are the probabilities and the labels. Writing the file needs `pip install
+    3). Its outputs are the probabilities and the labels, without the sets of labels of `predict
+    --coverage`. Writing the file needs `pip install
     'tlfeatures[onnx]'`. Using the file needs ONNX Runtime only.
     """
     from tlfeatures.models.export.export import export

@@ -160,6 +160,52 @@ def find_near_duplicates(
     return pairs.sorted()
 
 
+def resembles(
+    new: NDArray[Any], known: NDArray[Any], threshold: float, *, block: int | None = None
+) -> NDArray[np.bool_]:
+    """Return whether each new row shows the same photograph as one of the known rows.
+
+    The similarity is that of `find_near_duplicates`. The scales of all rows are computed from a
+    sample of the known rows.
+
+    Parameters
+    ----------
+    new : array of shape (m, w)
+        `unit_roots` of embeddings or sketches of them, in rows of any length above 0.
+    known : array of shape (n, w)
+        The same for the known images.
+    threshold : float
+        Smallest similarity of two images of the same photograph.
+    block : int, optional
+        Number of rows of a block; see `find_near_duplicates`.
+
+    Returns
+    -------
+    ndarray of shape (m,), bool
+        False for all rows if there are fewer than two known rows, which give no scale.
+    """
+    found = np.zeros(len(new), bool)
+    sample = _unit(known[_sample(len(known))])
+    nearest = _nearest(len(sample))
+    if nearest < 1:
+        return found
+    block = block or block_rows(new.shape[1])
+    for part in parts(len(new), block):
+        unit = _unit(new[part])
+        scales = _kth(distances(unit, sample), nearest)
+        for other in parts(len(known), block):
+            rows = _unit(known[other])
+            table = distances(unit, rows)
+            # The scale of a known row can only lower a similarity, so few rows need theirs.
+            near = np.flatnonzero((table <= (1 - threshold) * scales[:, None]).any(axis=0))
+            if not len(near):
+                continue
+            other_scales = _kth(distances(rows[near], sample), nearest)
+            similarity = _similarity(table[:, near], scales[:, None], other_scales)
+            found[part] |= (similarity >= threshold).any(axis=1)
+    return found
+
+
 def find_copies(
     X: ArrayLike, digests: NDArray[np.uint8] | None, near_duplicates: Similarity, spec: Spec
 ) -> tuple[NDArray[np.int64], int]:
@@ -277,8 +323,8 @@ def _scales(
     these would be the nearest neighbours, and no pair would be especially near.
     """
     scales = np.zeros(len(X), np.float32)
-    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(np.int64)]
-    nearest = min(max(_NEAREST, len(sample) // _SHARE), len(sample) - 1)
+    sample = rows[_sample(len(rows))]
+    nearest = _nearest(len(sample))
     if nearest < 1:
         return scales
     blocks = parts(len(sample), block)
@@ -286,9 +332,29 @@ def _scales(
     for part in parts(len(wanted), block):
         unit = unit_roots(X[wanted[part]])
         table = np.hstack([distances(unit, unit_roots(X[sample[other]])) for other in blocks])
-        # The nearest row is the row itself, with distance 0.
-        scales[wanted[part]] = np.partition(table, nearest, axis=1)[:, nearest]
+        scales[wanted[part]] = _kth(table, nearest)  # the nearest row is the row itself
     return scales
+
+
+def _sample(n: int) -> NDArray[np.int64]:
+    """Return a regular sample of n rows, from which scales are computed."""
+    return np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64)
+
+
+def _nearest(sample: int) -> int:
+    """Return the number of images within the scale, for a sample of so many images."""
+    return min(max(_NEAREST, sample // _SHARE), sample - 1)
+
+
+def _kth(table: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    kth: NDArray[np.float32] = np.partition(table, k, axis=1)[:, k]
+    return kth
+
+
+def _unit(rows: NDArray[Any]) -> NDArray[np.float32]:
+    unit = rows.astype(np.float32)
+    unit /= np.sqrt(np.einsum("ij,ij->i", unit, unit))[:, None]
+    return unit
 
 
 def _similarities(

@@ -54,7 +54,7 @@ def resample_counts(
     random = np.random.default_rng(random_state)
     if groups is None:
         return _draw(random, n, resamples)
-    codes = _group_codes(np.asarray(groups), n)
+    codes = group_codes(np.asarray(groups), n)
     return _draw(random, int(codes.max()) + 1, resamples)[codes]
 
 
@@ -65,7 +65,14 @@ def _draw(random: np.random.Generator, units: int, resamples: int) -> NDArray[np
     return counts
 
 
-def _group_codes(groups: NDArray[Any], n: int) -> NDArray[np.int_]:
+def group_codes(groups: NDArray[Any], n: int) -> NDArray[np.int_]:
+    """Return the group numbers of n images, 0 and up, in the order of their first images.
+
+    Raises
+    ------
+    ParameterError
+        If there is not one group for each image.
+    """
     if groups.shape != (n,):
         raise ParameterError(
             f"groups must have shape ({n},), one group per image, got {groups.shape}"

@@ -115,7 +115,7 @@ def score_columns(records: Sequence[Mapping[str, Score]]) -> dict[str, NDArray[n
     return columns
 
 
-def score_line(name: str, scores: Mapping[str, Score]) -> str:
+def score_line(name: str, scores: Mapping[str, PooledScore] | Mapping[str, Score]) -> str:
     """Write a score with its interval, for example "accuracy 0.851 [0.829, 0.870]"."""
     record = scores[name]
     if record["score"] is None:

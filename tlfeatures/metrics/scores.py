@@ -63,7 +63,12 @@ def finite_or_none(value: Any) -> float | None:
 
 
 def pooled_scores(
-    y: ArrayLike, predicted: ArrayLike, probabilities: ArrayLike, weights: ArrayLike
+    y: ArrayLike,
+    predicted: ArrayLike,
+    probabilities: ArrayLike,
+    weights: ArrayLike,
+    *,
+    names: Sequence[str] = SCORES,
 ) -> dict[str, Floats]:
     """Score the same predictions for many weightings of the images.
 
@@ -80,14 +85,16 @@ def pooled_scores(
         Probabilities of the classes; NaN where the head gives none.
     weights : array-like of shape (n, B)
         One weighting in each column, for example from `resample_counts`. Weights are 0 or more.
+    names : sequence of str
+        The scores to compute, from `SCORES`. Fewer scores take less time.
 
     Returns
     -------
     dict of name to ndarray of shape (B,), float64
-        `accuracy`, `balanced_accuracy`, `f1_macro`, `log_loss` and `roc_auc` (unweighted mean of
-        each class against the rest). NaN if a score is not defined: log loss and ROC AUC if any
-        probability is not finite, ROC AUC in a column in which a class has no weight, and all
-        scores in a column without any weight.
+        Of these names: `accuracy`, `balanced_accuracy`, `f1_macro`, `log_loss` and `roc_auc`
+        (unweighted mean of each class against the rest). NaN if a score is not defined: log loss
+        and ROC AUC if any probability is not finite, ROC AUC in a column in which a class has no
+        weight, and all scores in a column without any weight.
 
     Raises
     ------
@@ -105,14 +112,15 @@ def pooled_scores(
     y, predicted, table = np.asarray(y), np.asarray(predicted), np.asarray(probabilities, float)
     weights = np.asarray(weights)
     _check_shapes(y, predicted, table, weights)
-    sums = _Sums.of(y, predicted, table)
-    scores = {name: np.full(weights.shape[1], np.nan) for name in SCORES}
+    sums = _Sums.of(y, predicted, table, names)
+    scores = {name: np.full(weights.shape[1], np.nan) for name in names}
     for columns in _chunks(*weights.shape):
         chunk = weights[:, columns].astype(np.float64, order="C")
         if not (chunk >= 0).all():
             raise ParameterError("weights must be 0 or more, found a negative one or NaN")
         for name, values in sums.scores(chunk).items():
-            scores[name][columns] = values
+            if name in scores:
+                scores[name][columns] = values
     return scores
 
 
@@ -212,7 +220,7 @@ class _Sums:
     """Sums over images from which scores are computed, as matrices to be multiplied with weights.
 
     `true`, `predicted` and `hits` count images in one row for each class. Without probabilities,
-    `losses` is None and `ranks` is empty.
+    or if the score is not needed, `losses` is None and `ranks` is empty.
     """
 
     true: Any
@@ -222,7 +230,7 @@ class _Sums:
     ranks: list[tuple[Any, Any]]
 
     @classmethod
-    def of(cls, y: Codes, predicted: Codes, table: Floats) -> _Sums:
+    def of(cls, y: Codes, predicted: Codes, table: Floats, names: Sequence[str]) -> _Sums:
         n, k = table.shape
         rows = np.arange(n)
         right = y == predicted
@@ -231,8 +239,10 @@ class _Sums:
             true=_adder(y, rows, (k, n)),
             predicted=_adder(predicted, rows, (k, n)),
             hits=_adder(y[right], rows[right], (k, n)),
-            losses=_losses(y, table) if finite else None,
-            ranks=[_ranks(table[:, c], y == c) for c in _ranked(k)] if finite else [],
+            losses=_losses(y, table) if finite and "log_loss" in names else None,
+            ranks=[_ranks(table[:, c], y == c) for c in _ranked(k)]
+            if finite and "roc_auc" in names
+            else [],
         )
 
     def scores(self, weights: Floats) -> dict[str, Floats]:
@@ -245,6 +255,7 @@ class _Sums:
         }
         if self.losses is not None:
             scores["log_loss"] = _ratio(self.losses @ weights, total)
+        if self.ranks:
             scores["roc_auc"] = np.mean([_auc(*pair, weights) for pair in self.ranks], axis=0)
         return scores
 

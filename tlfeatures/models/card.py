@@ -18,6 +18,7 @@ from tlfeatures.metrics.scores import score_name
 from tlfeatures.models.backbone_facts import plain_backbones
 from tlfeatures.models.card_backbones import settings_lines, weights_lines
 from tlfeatures.models.markdown import escaped, table_lines
+from tlfeatures.models.operating_point import OperatingPoint
 from tlfeatures.names import number
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
@@ -164,6 +165,7 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
         return
     yield f"{facts['tested']:,} images tested; {_how(facts)}."
     yield ""
+    yield from _corrected(facts)
     folds = facts["split"] == "cv"
     rows = [
         [
@@ -188,12 +190,47 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
         yield ""
         yield " ".join(map(escaped, facts["verdict"]))
     yield from _controls(facts)
-    if facts.get("compared", 1) > 1:
+    yield from _point(facts)
+
+
+def _corrected(facts: Facts) -> Iterator[str]:
+    """Say which scores to expect, if the head was chosen as the best of several."""
+    if facts.get("compared", 1) < 2:
+        return
+    yield (
+        f"The head was chosen as the best of {facts['compared']} heads on the same images, so its "
+        "own scores in the table are too good."
+    )
+    for name, score in facts.get("chosen", {}).items():
         yield ""
+        if score["score"] is None:
+            why = escaped(score["reason"] or "unknown")
+            yield f"The {score_name(name)} can't be corrected for this choice. Reason: {why}."
+            continue
+        interval = score["interval"]
+        between = f" (95 % interval {_range(interval)})" if interval else " (without an interval)"
         yield (
-            f"The head was chosen as the best of {facts['compared']} heads on the same images, so "
-            "its scores are slightly too optimistic."
+            f"Corrected for this choice, its {score_name(name)} is {number(score['score'])}"
+            f"{between}. Expect this on new images like these. The choice flattered it by "
+            f"{number(score['optimism'])}."
         )
+    yield ""
+
+
+def _point(facts: Facts) -> Iterator[str]:
+    """Describe the operating point; the scores above are not those of its labels."""
+    point = facts.get("operating_point")
+    if point is None:
+        return
+    yield ""
+    yield "### Operating point"
+    yield ""
+    yield " ".join(map(escaped, OperatingPoint.from_dict(point).sentences(facts["classes"])))
+    yield ""
+    yield (
+        "`predict` and `evaluate` label images at this operating point. The scores in the table "
+        "above are those of the head's own labels, without the threshold."
+    )
 
 
 def _controls(facts: Facts) -> Iterator[str]:

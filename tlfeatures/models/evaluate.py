@@ -20,16 +20,21 @@ from tlfeatures.features.sources.open_source import Location, Locations, open_so
 from tlfeatures.html_tables import Cell
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.score_records import score_record
+from tlfeatures.metrics.scores import codes_of
 from tlfeatures.model_selection.evaluation import Evaluation
 from tlfeatures.models.fitted_head import FittedHead
+from tlfeatures.models.operating_point import OperatingPoint
 from tlfeatures.models.unseen_images import (
     ImageEmbedder,
     LabelOptions,
+    LeftOut,
     embeddings_of_dataset,
     embeddings_of_source,
 )
-from tlfeatures.names import counted
+from tlfeatures.names import counted, shortened, some_of
 from tlfeatures.progress import Progress
+
+_NAMED, _LONGEST = 5, 100  # near-duplicates in a sentence, and characters of an id
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -50,10 +55,15 @@ class ModelEvaluation(Evaluation):
     seen : int
         Number of these images that the model was fitted on, according to their sha256. They are
         left out.
+    nearly_seen : tuple of str, or None
+        Ids of images that are near-duplicates of images that the model was fitted on, for example
+        resized copies. They are left out. None if near-duplicates were not searched.
     outliers : int or None
         Number of tested images that are outliers; None if the model has no detector.
     failed : list of {"id", "reason"}
         Images that could not be read.
+    operating_point : OperatingPoint or None
+        The model's operating point, with the scores of the tested images; None if it has none.
     """
 
     model: str
@@ -61,23 +71,27 @@ class ModelEvaluation(Evaluation):
     weights: str
     images: int
     seen: int
+    nearly_seen: tuple[str, ...] | None
     outliers: int | None
     failed: list[dict[str, str]]
+    operating_point: OperatingPoint | None = None
 
     def _facts(self) -> dict[str, Cell]:
-        seen = counted(self.seen, "image") if self.seen else None
+        point = self.operating_point
         return {
             "model": self.model,
             "source": self.source,
             "tested": counted(self.tested, "image"),
-            "left out": seen and f"{seen} that the model was fitted on",
+            "left out": left_out_words(self.seen, self.nearly_seen),
             "outliers": self.outliers,
             "unreadable": len(self.failed) or None,
             "weights": "random" if self.weights == "random" else None,
+            "operating point": None if point is None else point.line(),
         }
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data, without the predictions of single images."""
+        point = self.operating_point
         return {
             **super().to_dict(),
             "model": self.model,
@@ -85,9 +99,29 @@ class ModelEvaluation(Evaluation):
             "weights": self.weights,
             "images": self.images,
             "seen": self.seen,
+            "nearly_seen": None if self.nearly_seen is None else list(self.nearly_seen),
             "outliers": self.outliers,
             "failed": self.failed,
+            "operating_point": None if point is None else point.to_dict(),
         }
+
+
+def left_out_words(seen: int, nearly_seen: tuple[str, ...] | None) -> str | None:
+    """Say how many images were left out, and name the near-duplicates; None if there are none.
+
+    Parameters
+    ----------
+    seen : int
+    nearly_seen : tuple of str, or None
+        See `ModelEvaluation`.
+    """
+    parts = [f"{counted(seen, 'image')} that the model was fitted on"] if seen else []
+    if nearly_seen:
+        of = "near-duplicates" if len(nearly_seen) > 1 else "near-duplicate"
+        whose = "them" if seen else "images that the model was fitted on"
+        named = some_of((shortened(id_, _LONGEST) for id_ in nearly_seen), _NAMED)
+        parts.append(f"{len(nearly_seen):,} {of} of {whose}: {named}")
+    return ", and ".join(parts) or None
 
 
 def evaluate(
@@ -109,6 +143,9 @@ def evaluate(
 ) -> ModelEvaluation:
     """Score a model on labelled images. Images that it was fitted on are left out.
 
+    Near-duplicates of these images, for example resized copies, are left out as well. They are
+    those that `load_dataset` would call copies.
+
     Parameters
     ----------
     model : Model or path
@@ -120,8 +157,9 @@ def evaluate(
     images : path or URL, optional
         Folder that the paths in a table are relative to. The table's own folder if not given.
     labels, groups, label_level, columns, near_duplicates
-        See `load_dataset`; not for a dataset. For the intervals, images that belong together are
-        drawn together.
+        See `load_dataset`; not for a dataset, which has its own limit of near-duplicates. For the
+        intervals, images that belong together are drawn together. With `near_duplicates=None`,
+        only images with the same sha256 as a training image are left out.
     weights, device, batch_size, max_pixels
         See `Model.predict`. They are needed for images only.
     random_state : int or None
@@ -138,7 +176,8 @@ def evaluate(
     ModelError
         If the model has no list of the images that it was fitted on.
     DatasetError
-        If the model was fitted on all of the images, or does not have one of their classes.
+        If the model was fitted on all of the images or near-duplicates of them, or does not have
+        one of their classes.
     SpecError, ParameterError
         If the embeddings file has other settings, or does not have the embedding.
     SourceError
@@ -152,7 +191,7 @@ def evaluate(
     if isinstance(source, Dataset) or _is_embeddings_file(source):
         if images is not None:
             raise ParameterError("images is the folder of a table of images; leave it out")
-        data, seen = embeddings_of_dataset(loaded, source, options)
+        data, left_out = embeddings_of_dataset(loaded, source, options)
         failed = [{"id": image.id, "reason": image.reason} for image in data.unreadable]
         location = data.file
     else:
@@ -164,7 +203,7 @@ def evaluate(
             source, images=images, columns=columns if of_source else None, expected=_EXPECTED
         )
         options = replace(options, columns=None) if of_source else options
-        data, seen, failed = embeddings_of_source(loaded, opened, options, embed)
+        data, left_out, failed = embeddings_of_source(loaded, opened, options, embed)
         location = opened.location
     return _evaluation_of(
         loaded,
@@ -172,7 +211,7 @@ def evaluate(
         random_state,
         model="" if isinstance(model, FittedHead) else str(model),
         source=location,
-        seen=seen,
+        left_out=left_out,
         failed=failed,
     )
 
@@ -201,10 +240,11 @@ def _evaluation_of(
     *,
     model: str,
     source: str,
-    seen: int,
+    left_out: LeftOut,
     failed: list[dict[str, str]],
 ) -> ModelEvaluation:
     predicted, table = loaded.predict_codes(data.X), loaded.predict_proba(data.X)
+    point, truth = loaded.operating_point, codes_of(data.y, np.array(loaded.classes))
     every = np.ones(len(data.y), bool)
     scorer = BootstrapScorer.of(data.y, data.together, every, loaded.classes, seed)
     pooled = scorer.score([HeadPredictions(predicted, table)])
@@ -222,8 +262,10 @@ def _evaluation_of(
         model=model,
         source=source,
         weights=loaded.weights,
-        images=len(data.y) + seen,
-        seen=seen,
+        images=len(data.y) + left_out.seen + len(left_out.near_duplicates or ()),
+        seen=left_out.seen,
+        nearly_seen=left_out.near_duplicates,
         outliers=None if loaded.outliers is None else int(loaded.outliers.flags(data.X).sum()),
         failed=failed,
+        operating_point=point and point.scored_on(truth, predicted, loaded.classes, data.together),
     )

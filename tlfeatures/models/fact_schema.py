@@ -9,6 +9,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tlfeatures.errors import ParameterError
+from tlfeatures.metrics.operating_points import Target
+
 Kind = Callable[[Any], bool]
 
 
@@ -77,6 +80,15 @@ _SCORE = record(
         "reason": optional(is_text),
     }
 )
+_CHOSEN = record(
+    {
+        "scoring": is_text,
+        **dict.fromkeys(("score", "own", "optimism"), optional(is_number)),
+        "interval": optional(_interval),
+        "candidates": is_count,
+        "reason": optional(is_text),
+    }
+)
 _OUTLIERS = record(
     {
         "threshold": is_number,
@@ -95,9 +107,69 @@ _CONTROL = record(
         "classes": list_of(is_text),
     }
 )
+
+
+def _share(value: Any) -> bool:
+    return is_number(value) and 0 <= value <= 1
+
+
+_CLASS_SETS = record({"images": is_count, "coverage": _share, "mean_size": is_number})
+_MEASURED_SETS = record(
+    {
+        **dict.fromkeys(("level", "coverage", "single"), _share),
+        "mean_size": is_number,
+        "by_class": mapping_of(_CLASS_SETS),
+    }
+)
+_SETS = record({"units": is_count, "images": is_count, "measured": optional(_MEASURED_SETS)})
+
 _BACKBONE = record(
     {"name": is_text, "spec": lambda value: isinstance(value, dict), "embedding": is_text}
 )
+
+
+def _is_share(value: Any) -> bool:
+    return is_number(value) and 0 <= value <= 1
+
+
+def _bounds(value: Any) -> bool:
+    return list_of(_is_share)(value) and len(value) == 2
+
+
+_SHARE = record(
+    {"score": optional(_is_share), "interval": optional(_bounds), "reason": optional(is_text)}
+)
+
+
+def _target(value: Any) -> bool:
+    """Check whether an operating point can be chosen for a target."""
+    try:
+        return is_text(value) and Target.parse(value).text == value
+    except ParameterError:
+        return False
+
+
+_POINT = record(
+    {
+        "label": is_text,
+        "at": _target,
+        "threshold": _is_share,
+        "images": lambda value: is_count(value) and value > 0,
+        "positives": is_count,
+        "grouped": lambda value: isinstance(value, bool),
+        "scores": record(dict.fromkeys(("recall", "precision", "specificity", "accuracy"), _SHARE)),
+    }
+)
+
+
+def _is_point(value: Any) -> bool:
+    """Check an operating point. Keys that it does not have are wrong, too."""
+    return _POINT(value) and len(value) == 7 and value["positives"] <= value["images"]
+
+
+def _columns(value: Any) -> bool:
+    """Check whether it is the first of some columns, and the one after the last; or null."""
+    return value is None or (list_of(is_count)(value) and len(value) == 2)
 
 
 def _classes(value: Any) -> bool:
@@ -129,8 +201,12 @@ _FURTHER: dict[str, Kind] = {
     "verdict": list_of(is_text),
     "scores": mapping_of(_SCORE),
     "controls": list_of(_CONTROL),
+    "chosen": mapping_of(_CHOSEN),
     "outliers": _OUTLIERS,
+    "sets": _SETS,
+    "operating_point": optional(_is_point),
     "joined": list_of(_BACKBONE),
+    "sketched": list_of(_columns),
 }
 
 
@@ -150,4 +226,7 @@ def wrong_facts(facts: Mapping[str, Any]) -> list[str]:
     wrong = wrong_keys(facts, _NEEDED, _FURTHER)
     if not wrong and set(facts.get("counts", facts["classes"])) != set(facts["classes"]):
         wrong.append("counts")
+    point = facts.get("operating_point")
+    if not wrong and point is not None and point["label"] not in facts["classes"]:
+        wrong.append("operating_point")
     return wrong

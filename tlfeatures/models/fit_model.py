@@ -15,6 +15,7 @@ from tlfeatures.model_selection.fit_warnings import Notices
 from tlfeatures.model_selection.head_fit import fit_on_all
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.outliers import OutlierDetector
+from tlfeatures.models.training_sketch import TrainingSketch
 
 
 def fit_model(
@@ -35,7 +36,10 @@ def fit_model(
     outliers = OutlierDetector.fit(data.X, data.together)
     joined = tuple(BackbonePart(part.name, part.spec, part.embedding) for part in data.joined)
     info = _info(data, name, facts or {})
-    return FittedHead(fitted, data.spec, data.embedding, info, outliers, data.digests, joined)
+    sketch = TrainingSketch.fit(data.X, data.parts)
+    return FittedHead(
+        fitted, data.spec, data.embedding, info, outliers, data.digests, joined, sketch
+    )
 
 
 def _info(data: Dataset, name: str, facts: dict[str, Any]) -> dict[str, Any]:

@@ -26,10 +26,13 @@ from tlfeatures.models.model_file import (
     read_model,
     write_model,
 )
+from tlfeatures.models.operating_point import OperatingPoint
 from tlfeatures.names import MOST_CLASSES, counted, shortened, some_of
 
 if TYPE_CHECKING:
     from tlfeatures.models.outliers import OutlierDetector
+    from tlfeatures.models.prediction_sets import PredictionSets
+    from tlfeatures.models.training_sketch import TrainingSketch
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,10 @@ class FittedHead(EqualByValue):
         sha256 of the image files that the head was fitted on.
     joined : tuple of BackbonePart
         The part of each backbone of an embedding of several backbones; empty for one backbone.
+    sets : PredictionSets or None
+        Gives sets of labels at a coverage; only a model of `fit` has them.
+    sketch : TrainingSketch or None
+        Sketch of the training images, in which `evaluate` finds their near-duplicates.
     """
 
     head: Any
@@ -61,6 +68,8 @@ class FittedHead(EqualByValue):
     outliers: OutlierDetector | None = field(default=None, repr=False)
     digests: NDArray[np.uint8] | None = field(default=None, repr=False)
     joined: tuple[BackbonePart, ...] = ()
+    sketch: TrainingSketch | None = field(default=None, repr=False)
+    sets: PredictionSets | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         """Describe it in one line."""
@@ -89,10 +98,15 @@ class FittedHead(EqualByValue):
             type(self).__name__,
             score_table(info.get("scores") or {}),
             *map(text_html, info.get("verdict") or ()),
+            *map(text_html, self._point_sentences()),
             table_html(["class", "images"], rows, total=len(self.classes)),
             facts_html(facts),
             about=self._about(),
         )
+
+    def _point_sentences(self) -> list[str]:
+        point = self.operating_point
+        return [] if point is None else point.sentences(self.classes)
 
     @property
     def backbones(self) -> tuple[BackbonePart, ...]:
@@ -111,6 +125,12 @@ class FittedHead(EqualByValue):
         """Names of the classes, in the order of the columns of `predict_proba`."""
         classes: list[str] = self.info["classes"]
         return classes
+
+    @property
+    def operating_point(self) -> OperatingPoint | None:
+        """The threshold that gives the labels, if the head was fitted with `at`."""
+        facts = self.info.get("operating_point")
+        return None if facts is None else OperatingPoint.from_dict(facts)
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -132,13 +152,16 @@ class FittedHead(EqualByValue):
     def predict_codes(self, X: NDArray[np.float32]) -> NDArray[np.int_]:
         """Return labels, of shape (n,), for embeddings of shape (n, d), as indices of `classes`.
 
-        A label is the head's own decision. With two classes, it may be the less probable class.
+        A label is the head's own decision. With two classes, it may be the less probable class. If
+        the model has an operating point, its threshold gives the labels.
 
         Raises
         ------
         ModelError
             If the embeddings have another number of columns, or the head is damaged.
         """
+        if self.operating_point is not None:
+            return self.operating_point.codes(self.predict_proba(X), self.classes)
         labels = self._by_head("predict", X)
         try:
             return codes_of(labels, np.array(self.classes))
@@ -179,6 +202,13 @@ class FittedHead(EqualByValue):
         if self.outliers is not None:
             facts["outliers"] = self.outliers.facts()
             arrays["sketch"] = self.outliers.sketch
+        if self.sets is not None:
+            facts["sets"] = self.sets.facts()
+            arrays["set_thresholds"] = self.sets.thresholds.probabilities
+            arrays["set_misses"] = self.sets.thresholds.misses
+        if self.sketch is not None:
+            facts["sketched"] = self.sketch.facts()
+            arrays["copies"] = self.sketch.values
         check_facts(facts)
         card = render_card(card_path(path).stem, facts)
         write_model(target, model_bytes(self.head, facts, arrays, target), card_target, card)
@@ -195,15 +225,26 @@ class FittedHead(EqualByValue):
             If the file contains a type that is not trusted. The message names the type.
         """
         from tlfeatures.models.outliers import OutlierDetector
+        from tlfeatures.models.prediction_sets import PredictionSets
+        from tlfeatures.models.training_sketch import TrainingSketch
 
         head, facts, arrays = read_model(path)
         spec, joined, embedding = pop_backbones(facts)
         try:
             outliers = OutlierDetector.of(facts.pop("outliers", None), arrays.get("sketch"))
             digests = checked_digests(arrays.get("digests"), facts["images"])
+            tables = (arrays.get("set_thresholds"), arrays.get("set_misses"))
+            sets = PredictionSets.of(facts.pop("sets", None), *tables, facts["classes"])
+            sketch = TrainingSketch.of(
+                facts.pop("sketched", None),
+                arrays.get("copies"),
+                facts["images"],
+                facts["columns"],
+                len(joined) or 1,
+            )
         except FormatError as error:
             raise FormatError(f"{path} is a damaged model file: {error}") from error
-        return cls(head, spec, embedding, facts, outliers, digests, joined)
+        return cls(head, spec, embedding, facts, outliers, digests, joined, sketch, sets)
 
 
 def checked_digests(digests: NDArray[Any] | None, images: int) -> NDArray[np.uint8] | None:

@@ -30,6 +30,10 @@ class LabelSummary:
     abstained, outliers, unreadable : int
         Number of images for which the model abstained, of outliers, and of images that could not be
         read.
+    in_sets, single : int
+        Number of labels in all sets of labels, and of images whose set has one label.
+    coverage : float or None
+        Coverage of the sets; None if none was requested.
     """
 
     images: int = 0
@@ -38,6 +42,9 @@ class LabelSummary:
     abstained: int = 0
     outliers: int = 0
     unreadable: int = 0
+    in_sets: int = 0
+    single: int = 0
+    coverage: float | None = None
     _confidences: dict[str | None, Counter[int]] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -56,6 +63,9 @@ class LabelSummary:
         self.images += 1
         self.abstained += prediction.abstained
         self.outliers += bool(prediction.outlier)
+        self.coverage = prediction.coverage
+        self.in_sets += len(prediction.label_set or ())
+        self.single += len(prediction.label_set or ()) == 1
         if prediction.label is not None:
             self.labels[prediction.label] += 1
         if prediction.confidence is not None:

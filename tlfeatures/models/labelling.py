@@ -15,6 +15,7 @@ from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.input_images import named_images_in_parts
+from tlfeatures.models.prediction_sets import sets_of
 from tlfeatures.models.predictions import Prediction, Predictions, with_unreadable
 from tlfeatures.progress import Progress, shown_progress
 
@@ -27,19 +28,24 @@ class EmbeddingLabeller:
     Parameters
     ----------
     model : FittedHead
-    min_confidence, outliers
+    min_confidence, outliers, coverage
         See `Model.predict`.
 
     Raises
     ------
     ParameterError
-        If the confidence is no probability.
+        If the confidence is no probability, or the coverage isn't possible.
     ModelError
-        If outliers are requested and the model has no detector.
+        If outliers or sets are requested and the model has no detector or no sets.
     """
 
     def __init__(
-        self, model: FittedHead, *, min_confidence: float = 0.0, outliers: bool = False
+        self,
+        model: FittedHead,
+        *,
+        min_confidence: float = 0.0,
+        outliers: bool = False,
+        coverage: float | None = None,
     ) -> None:
         if not isinstance(min_confidence, float | int | np.number) or not 0 <= min_confidence <= 1:
             raise ParameterError(
@@ -53,6 +59,7 @@ class EmbeddingLabeller:
         self._model = model
         self._detector = model.outliers if outliers else None
         self._min_confidence = min_confidence
+        self._sets, self._coverage = sets_of(model.sets, coverage), coverage
 
     def label(self, paths: Sequence[str], X: NDArray[np.float32]) -> Predictions:
         """Label embeddings, of shape (n, d), of images with these n paths or ids."""
@@ -65,6 +72,9 @@ class EmbeddingLabeller:
             distances = np.empty(0)
             if len(X):
                 distances = self._detector.distances(X) / np.float64(self._detector.threshold)
+        sets = None
+        if self._sets is not None and self._coverage is not None:
+            sets = self._sets.sets(probabilities, codes, self._coverage)
         return Predictions(
             list(paths),
             classes,
@@ -72,6 +82,8 @@ class EmbeddingLabeller:
             codes,
             distances=distances,
             min_confidence=self._min_confidence,
+            sets=sets,
+            coverage=self._coverage,
         )
 
 
@@ -83,7 +95,7 @@ class Labeller:
     model : FittedHead
     options : ComputeOptions
         Device, batch size and other options for the embedding of images.
-    min_confidence, outliers
+    min_confidence, outliers, coverage
         See `Model.predict`.
     """
 
@@ -94,8 +106,11 @@ class Labeller:
         *,
         min_confidence: float = 0.0,
         outliers: bool = False,
+        coverage: float | None = None,
     ) -> None:
-        self._head = EmbeddingLabeller(model, min_confidence=min_confidence, outliers=outliers)
+        self._head = EmbeddingLabeller(
+            model, min_confidence=min_confidence, outliers=outliers, coverage=coverage
+        )
         self._embedder = ModelEmbedder(model, options)
         self._columns = model.info["columns"]
 
@@ -156,11 +171,14 @@ def label_inputs(
     options: ComputeOptions,
     min_confidence: float,
     outliers: bool,
+    coverage: float | None,
     progress: bool | Progress | None,
 ) -> Iterator[Predictions]:
     """Label images, some at a time; see `Model.predict`. The backbone is loaded at the call."""
     parts = named_images_in_parts(inputs)
-    labeller = Labeller(model, options, min_confidence=min_confidence, outliers=outliers)
+    labeller = Labeller(
+        model, options, min_confidence=min_confidence, outliers=outliers, coverage=coverage
+    )
     return _label_parts(labeller, parts, progress)
 
 

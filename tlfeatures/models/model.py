@@ -42,7 +42,7 @@ class Model(FittedHead):
 
     Attributes
     ----------
-    head, spec, embedding, info, outliers, digests, joined
+    head, spec, embedding, info, outliers, digests, joined, sketch, sets
         See `tlfeatures.models.fitted_head.FittedHead`.
     """
 
@@ -93,6 +93,7 @@ class Model(FittedHead):
         max_pixels: int = MAX_PIXELS,
         min_confidence: float = 0.0,
         outliers: bool = False,
+        coverage: float | None = None,
         progress: bool | Progress | None = None,
     ) -> Predictions:
         """Label images. They are embedded with the settings of the training images.
@@ -120,6 +121,11 @@ class Model(FittedHead):
             If the label has a smaller probability, the model abstains: the label is None.
         outliers : bool, default False
             Whether to find outliers, images that are not like the training images.
+        coverage : float, optional
+            Also give a set of labels for each image, `Prediction.label_set`. Of 100 images like the
+            training images, the sets of about 95 hold the right label if it is 0.95. The label is
+            always in the set. A model that was tested on too few images or groups for a coverage
+            refuses it: 0.95 needs 19.
         progress : bool or callable of (done, total), optional
             Counts images; the total is 0 for an iterator. See `extract`.
 
@@ -141,11 +147,12 @@ class Model(FittedHead):
         SourceError
             If there are no images.
         ModelError
-            If outliers are requested and the model has no detector.
+            If outliers or sets are requested, and the model has no detector or no sets.
         """
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         given = as_tables(inputs, images, columns)
-        parts = label_inputs(self, given, options, min_confidence, outliers, progress)
+        chosen = (min_confidence, outliers, coverage)
+        parts = label_inputs(self, given, options, *chosen, progress)
         return join_predictions(list(parts))
 
     def iter_predict(
@@ -160,6 +167,7 @@ class Model(FittedHead):
         max_pixels: int = MAX_PIXELS,
         min_confidence: float = 0.0,
         outliers: bool = False,
+        coverage: float | None = None,
         progress: bool | Progress | None = None,
     ) -> Iterator[Prediction]:
         """Label images batch by batch, so that memory doesn't grow with their number.
@@ -170,7 +178,7 @@ class Model(FittedHead):
         ----------
         inputs, images, columns, batch_size, weights, device, max_pixels
             See `predict`.
-        min_confidence, outliers, progress
+        min_confidence, outliers, coverage, progress
             See `predict`.
 
         Returns
@@ -186,7 +194,8 @@ class Model(FittedHead):
         """
         options = ComputeOptions(device, batch_size, max_pixels, weights)
         given = as_tables(inputs, images, columns)
-        return one_by_one(label_inputs(self, given, options, min_confidence, outliers, progress))
+        chosen = (min_confidence, outliers, coverage)
+        return one_by_one(label_inputs(self, given, options, *chosen, progress))
 
     def predict_stream(
         self,
@@ -198,6 +207,7 @@ class Model(FittedHead):
         max_pixels: int = MAX_PIXELS,
         min_confidence: float = 0.0,
         outliers: bool = False,
+        coverage: float | None = None,
     ) -> Iterator[Prediction]:
         """Label image files while their paths arrive.
 
@@ -210,7 +220,7 @@ class Model(FittedHead):
             Paths and URLs of images. They are read in a separate thread.
         batch_size : int or "auto"
             Largest number of images of a batch.
-        weights, device, max_pixels, min_confidence, outliers
+        weights, device, max_pixels, min_confidence, outliers, coverage
             See `predict`.
 
         Returns
@@ -222,7 +232,9 @@ class Model(FittedHead):
             raise ParameterError(f"paths is {paths!r}; expected an iterable of paths")
         batches = in_batches(paths, check_batch_size(batch_size))
         options = ComputeOptions(device, batch_size, max_pixels, weights)
-        labeller = Labeller(self, options, min_confidence=min_confidence, outliers=outliers)
+        labeller = Labeller(
+            self, options, min_confidence=min_confidence, outliers=outliers, coverage=coverage
+        )
         return one_by_one(
             part for batch in batches for part in labeller.label(list(map(image_of_stream, batch)))
         )
@@ -235,6 +247,7 @@ class Model(FittedHead):
         columns: Mapping[str, str] | None = None,
         min_confidence: float = 0.0,
         outliers: bool = False,
+        coverage: float | None = None,
     ) -> Predictions:
         """Label embeddings that are computed already.
 
@@ -248,7 +261,7 @@ class Model(FittedHead):
             of the rows. A file has ids of its own.
         columns : mapping, optional
             Names of arrays or columns of a features file, see `import_features`.
-        min_confidence, outliers
+        min_confidence, outliers, coverage
             See `predict`.
 
         Returns
@@ -259,14 +272,16 @@ class Model(FittedHead):
         Raises
         ------
         ModelError
-            If the embedding or its number of columns is another one, or outliers are requested and
-            the model has no detector.
+            If the embedding or its number of columns is another one, or outliers or sets are
+            requested and the model has no detector or no sets.
         SpecError
             If an embeddings file was made with other settings.
         ParameterError, DatasetError, StoreError
             If the features can't be read, or the values are not finite.
         """
-        labeller = EmbeddingLabeller(self, min_confidence=min_confidence, outliers=outliers)
+        labeller = EmbeddingLabeller(
+            self, min_confidence=min_confidence, outliers=outliers, coverage=coverage
+        )
         if isinstance(features, str | os.PathLike):
             if ids is not None:
                 raise ParameterError("ids is for an array; a file has ids of its own")

@@ -17,11 +17,14 @@ the memory or crash the process. Invariants, and the modules that check them:
     ``joined`` (of several backbones only, see `backbone_facts`), ``classes``, ``counts`` (images of
     each class), ``images`` (number of training images),
     ``columns`` (of the embedding), ``head`` (name or class), ``variants`` (number for each training
-    image), ``versions``, ``outliers`` (the facts of an `OutlierDetector`). The command `fit` adds
+    image), ``versions``, ``outliers`` (the facts of an `OutlierDetector`), ``sketched`` (the
+    columns of each backbone that ``copies.npy`` sketches). The command `fit` adds
     ``params``, ``tuned``, ``split``, ``included`` (tested splits that the head is also fitted on),
     ``folds``, ``groups``, ``copies``, ``compared`` (number of heads), ``tested`` (number of
-    images), ``scores`` and ``verdict`` (sentences). `fact_schema` has the type of each fact. The
-    command `info` reads only this member.
+    images), ``scores``, ``chosen`` (scores corrected for the choice of the best head), ``verdict``
+    (sentences) and ``sets`` (the facts of `PredictionSets`), and with ``--at`` also
+    ``operating_point``: the facts of an `OperatingPoint`, whose threshold the labels follow.
+    `fact_schema` has the type of each fact. The command `info` reads only this member.
 ``schema.json`` and ``*.npy`` in the same folder
     The fitted head, as skops stores it (JSON and NumPy arrays).
 ``training/digests.npy``
@@ -29,6 +32,13 @@ the memory or crash the process. Invariants, and the modules that check them:
 ``training/sketch.npy``
     (at most 5,000, at most 1,024) float16: sketch of the training images, which new images are
     compared with; see `tlfeatures.models.outliers`.
+``training/set_thresholds.npy``, ``training/set_misses.npy``
+    (m,) float32 and (m,) float64, m at most 2,000, both strictly ascending, from 0 to 1: a set of
+    labels has the label and all classes that are at least as probable as the threshold, and misses
+    the right class with at most this probability; see `tlfeatures.models.prediction_sets`.
+``training/copies.npy``
+    (images, at most 512 for each backbone) int8: sketch of all training images, in which
+    near-duplicates of them are found; see `tlfeatures.models.training_sketch`.
 
 To change the format after the first release: increase ``FORMAT_VERSION``, keep reading every
 released version, and add a file of the old version to the tests' fixtures.

@@ -23,10 +23,7 @@ Images of another class that look like the training images are not flagged: with
 on glaciers, no mountain was flagged.
 
 A model stores a sketch of its training images. If an embedding has more than 1,024 columns, each
-column is added, with a random sign, to one of 1,024 sums. Inner products of these sums differ only
-a little from the original ones (M. Charikar, K. Chen and M. Farach-Colton, Finding frequent items
-in data streams, ICALP 2002). The signs and the assignment to sums are computed from a fixed seed
-and are not stored.
+column is added, with a random sign, to one of 1,024 sums; see `tlfeatures.models.random_sums`.
 """
 
 from __future__ import annotations
@@ -37,11 +34,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from tlfeatures.dataset.distances import unit_roots
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import FormatError
+from tlfeatures.models.random_sums import sketched
 
 SHARE = 0.01  # share of images like the training images that are flagged
 
@@ -112,7 +108,7 @@ class OutlierDetector(EqualByValue):
         if len(rows) < 2 or code.max() < 1:
             return None
         fold = (random.permutation(int(code.max()) + 1) % _FOLDS)[code]
-        points = np.concatenate([_sketched(X[part]) for part in _blocks(rows)])
+        points = np.concatenate([sketched(X[part], _WIDTH) for part in _blocks(rows)])
         neighbor = min(_NEIGHBOR, *(int((fold != number).sum()) for number in np.unique(fold)))
         distance = np.empty(len(rows), np.float32)
         for number in np.unique(fold):
@@ -170,7 +166,9 @@ class OutlierDetector(EqualByValue):
         rows = np.flatnonzero(X.any(axis=1))
         for part in _blocks(rows):
             if len(part):
-                distances[part] = _kth_distances(_sketched(X[part]), self._points, self.neighbor)
+                distances[part] = _kth_distances(
+                    sketched(X[part], _WIDTH), self._points, self.neighbor
+                )
         return distances
 
     @functools.cached_property
@@ -185,26 +183,6 @@ class OutlierDetector(EqualByValue):
 
 def _blocks(rows: NDArray[np.int_]) -> list[NDArray[np.int_]]:
     return [rows[start : start + _BLOCK] for start in range(0, max(len(rows), 1), _BLOCK)]
-
-
-def _sketched(X: NDArray[np.floating[Any]]) -> Floats:
-    points = unit_roots(X)
-    if points.shape[1] > _WIDTH:
-        points = np.asarray(points @ _signs(points.shape[1]), np.float32)
-    return points
-
-
-@functools.lru_cache(maxsize=4)
-def _signs(columns: int) -> csr_array:
-    """Return the matrix, of shape (d, 1024), that adds each column to one of the 1,024 sums.
-
-    A stored sketch needs the same random numbers in every version of NumPy, and only RandomState
-    guarantees them.
-    """
-    random = np.random.RandomState(0)
-    place = random.randint(0, _WIDTH, columns)
-    sign = random.randint(0, 2, columns).astype(np.float32) * 2 - 1
-    return csr_array((sign, place, np.arange(columns + 1)), shape=(columns, _WIDTH))
 
 
 def _with_squares(points: NDArray[np.floating[Any]]) -> Points:

@@ -15,8 +15,8 @@ from tlfeatures.data_frames import data_frame
 from tlfeatures.dataset.row_selection import RowSelection
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
-from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html
-from tlfeatures.names import MOST_CLASSES, counted, shortened, some_of
+from tlfeatures.html_tables import MOST_ROWS, Cell, facts_html, result_html, table_html
+from tlfeatures.names import MOST_CLASSES, counted, percent, shortened, some_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -47,6 +47,12 @@ class Prediction:
     confidence : float or None
         Probability of the class that the head decided for, also if the model abstains. None if the
         image can't be read.
+    label_set : tuple of str, or None
+        Labels that hold the right one with the requested coverage: first the class that the head
+        decided for, also if the model abstains, then the others, the most probable first. Empty if
+        the image can't be read; None if no coverage was requested.
+    coverage : float or None
+        This coverage.
     """
 
     path: str
@@ -56,16 +62,24 @@ class Prediction:
     outlier: bool | None = None
     distance: float | None = None
     confidence: float | None = None
+    label_set: tuple[str, ...] | None = None
+    coverage: float | None = None
 
     def __repr__(self) -> str:
         """Describe it in one line; there may be hundreds of probabilities."""
         label = "no label" if self.label is None else shortened(self.label)
         sure = "" if self.confidence is None else f", confidence {self.confidence:.3f}"
         outlier = ", outlier" if self.outlier else ""
-        text = f"{label}{sure}{outlier}"
+        text = f"{label}{sure}{outlier}{self._set_text()}"
         if self.error is not None:
             text = f"can't be read: {shortened(self.error, _LONGEST)}"
         return f"<Prediction: {shortened(self.path, _LONGEST)}: {text}>"
+
+    def _set_text(self) -> str:
+        if not self.label_set or self.coverage is None:
+            return ""
+        names = some_of(map(shortened, self.label_set), MOST_CLASSES)
+        return f", at {100 * self.coverage:g} % coverage: {names}"
 
     @property
     def abstained(self) -> bool:
@@ -98,6 +112,12 @@ class Predictions(EqualByValue, Sequence[Prediction]):
         outlier; NaN for images that can't be read. None if outliers were not requested.
     min_confidence : float
         If the confidence is smaller, the model abstains: the label is None.
+    sets : ndarray of shape (n, k), bool, or None
+        Whether a class is in the set of labels of an image, which holds the right one with the
+        requested coverage; all False for images that can't be read. None if no coverage was
+        requested.
+    coverage : float or None
+        This coverage.
     """
 
     paths: list[str]
@@ -107,6 +127,8 @@ class Predictions(EqualByValue, Sequence[Prediction]):
     unreadable: dict[int, str] = field(default_factory=dict)
     distances: NDArray[np.float64] | None = None
     min_confidence: float = 0.0
+    sets: NDArray[np.bool_] | None = None
+    coverage: float | None = None
 
     def __post_init__(self) -> None:
         """Check that there is one row for each image.
@@ -120,6 +142,8 @@ class Predictions(EqualByValue, Sequence[Prediction]):
         expected = [(len(self.paths), len(self.classes)), (len(self.paths),)]
         if self.distances is not None:
             shapes, expected = [*shapes, self.distances.shape], [*expected, expected[1]]
+        if self.sets is not None:
+            shapes, expected = [*shapes, self.sets.shape], [*expected, expected[0]]
         if shapes != expected:
             raise ParameterError(
                 f"the arrays of the predictions have the shapes {shapes}; expected {expected}"
@@ -164,6 +188,26 @@ class Predictions(EqualByValue, Sequence[Prediction]):
         outliers: NDArray[np.bool_] = self.distances > 1
         return outliers
 
+    @property
+    def label_sets(self) -> NDArray[np.object_] | None:
+        """Set of labels of each image, (n,), tuple of str; None if no coverage was requested.
+
+        See `Prediction.label_set`.
+        """
+        if self.sets is None:
+            return None
+        sets = np.empty(len(self), object)
+        for number in range(len(self)):
+            sets[number] = self._label_set(number)
+        return sets
+
+    def _label_set(self, number: int) -> tuple[str, ...]:
+        if self.sets is None or number in self.unreadable:
+            return ()
+        label, inside = int(self.codes[number]), np.flatnonzero(self.sets[number])
+        order = inside[np.argsort(-self.probabilities[number, inside], kind="stable")]
+        return tuple(self.classes[k] for k in [label, *order[order != label].tolist()])
+
     # ---- a sequence
 
     def __len__(self) -> int:
@@ -196,7 +240,10 @@ class Predictions(EqualByValue, Sequence[Prediction]):
     def _one(self, number: int) -> Prediction:
         path = self.paths[number]
         if number in self.unreadable:
-            return Prediction(path, error=self.unreadable[number])
+            empty = None if self.sets is None else ()
+            return Prediction(
+                path, error=self.unreadable[number], label_set=empty, coverage=self.coverage
+            )
         distance = None if self.distances is None else float(self.distances[number])
         return Prediction(
             path,
@@ -205,6 +252,8 @@ class Predictions(EqualByValue, Sequence[Prediction]):
             outlier=None if distance is None else distance > 1,
             distance=distance,
             confidence=float(self.confidence[number]),
+            label_set=None if self.sets is None else self._label_set(number),
+            coverage=self.coverage,
         )
 
     def _some(self, rows: NDArray[np.int_]) -> Predictions:
@@ -218,6 +267,8 @@ class Predictions(EqualByValue, Sequence[Prediction]):
             {at: reasons[number] for at, number in enumerate(numbers) if number in reasons},
             None if self.distances is None else self.distances[rows],
             self.min_confidence,
+            None if self.sets is None else self.sets[rows],
+            self.coverage,
         )
 
     # ---- shown
@@ -233,6 +284,7 @@ class Predictions(EqualByValue, Sequence[Prediction]):
         listed = [f"{shortened(name)} {count:,}" for name, count in self.counts.items()]
         parts = [f"{counted(len(self), 'image')}: {some_of(listed, MOST_CLASSES)}"]
         parts += [f"{count:,} {what}" for what, count in self._without_label().items() if count]
+        parts += [f"{what}: {text}" for what, text in self._set_facts().items()]
         return f"<Predictions: {'; '.join(parts)}>"
 
     def _without_label(self) -> dict[str, int]:
@@ -241,6 +293,17 @@ class Predictions(EqualByValue, Sequence[Prediction]):
             "without a label": int(self.abstained.sum()),
             "unreadable": len(self.unreadable),
             "outliers": outliers,
+        }
+
+    def _set_facts(self) -> dict[str, str]:
+        """Return the mean size of the sets of the images that were read, if there are sets."""
+        sizes = np.empty(0) if self.sets is None else self.sets.sum(axis=1)
+        sizes = sizes[sizes > 0]
+        if not len(sizes) or self.coverage is None:
+            return {}
+        return {
+            f"labels of a set at {100 * self.coverage:g} % coverage": f"{sizes.mean():.2f} on "
+            f"average, one label for {percent(float((sizes == 1).mean()))} of the images"
         }
 
     def _repr_html_(self) -> str:
@@ -253,13 +316,19 @@ class Predictions(EqualByValue, Sequence[Prediction]):
             "Predictions",
             table_html(["label", "images", "median confidence"], labels, total=len(largest)),
             facts_html({what: count or None for what, count in self._without_label().items()}),
+            facts_html(self._set_facts()),
             table_html(
-                ["image", "label", "confidence"],
-                [(self.paths[i], self.labels[i], float(self.confidence[i])) for i in least],
+                ["image", "label", "confidence", *([] if self.sets is None else ["label set"])],
+                [self._row(i) for i in least],
                 caption="Least confident",
             ),
             about=counted(len(self), "image"),
         )
+
+    def _row(self, number: int) -> tuple[Cell, ...]:
+        confidence = float(self.confidence[number])
+        sets = () if self.sets is None else (", ".join(self._label_set(number)),)
+        return (self.paths[number], self.labels[number], confidence, *sets)
 
     def _median_confidence(self, label: str) -> float | None:
         confidence = self.confidence[self.labels == label]
@@ -273,7 +342,7 @@ class Predictions(EqualByValue, Sequence[Prediction]):
         DataFrame
             The columns of the table of `tlfeatures predict`: `path`, `label`, `confidence`,
             `p_CLASS` for each class, `outlier` and `distance` if outliers were requested, and
-            `error`.
+            `error`. If a coverage was requested, `label_set` follows `confidence`; it has tuples.
 
         Raises
         ------
@@ -285,6 +354,8 @@ class Predictions(EqualByValue, Sequence[Prediction]):
             "label": self.labels,
             "confidence": self.confidence,
         }
+        if self.label_sets is not None:
+            columns |= {"label_set": self.label_sets}
         columns |= {f"p_{name}": self.probabilities[:, k] for k, name in enumerate(self.classes)}
         if self.distances is not None:
             columns |= {"outlier": self.distances > 1, "distance": self.distances}
@@ -296,6 +367,7 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
     first = parts[0]
     starts = np.cumsum([0, *(len(part) for part in parts)]).tolist()
     distances = [part.distances for part in parts if part.distances is not None]
+    sets = [part.sets for part in parts if part.sets is not None]
     return replace(
         first,
         paths=[path for part in parts for path in part.paths],
@@ -307,6 +379,7 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
             for number, reason in part.unreadable.items()
         },
         distances=None if first.distances is None else np.concatenate(distances),
+        sets=None if first.sets is None else np.concatenate(sets),
     )
 
 
@@ -333,6 +406,10 @@ def with_unreadable(read: Predictions, paths: list[str], unreadable: dict[int, s
     if read.distances is not None:
         distances = np.full(len(paths), np.nan)
         distances[rows] = read.distances
+    sets = None
+    if read.sets is not None:
+        sets = np.zeros(probabilities.shape, bool)
+        sets[rows] = read.sets
     return replace(
         read,
         paths=paths,
@@ -340,4 +417,5 @@ def with_unreadable(read: Predictions, paths: list[str], unreadable: dict[int, s
         codes=codes,
         unreadable=unreadable,
         distances=distances,
+        sets=sets,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity
+from tlfeatures.dataset.duplicates import Similarity, least_similarity
 from tlfeatures.dataset.labelled import Labelled, label_images, labels_or_stated
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import as_dataset
@@ -50,6 +50,23 @@ class LabelOptions:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Images that are left out, because a model knows them.
+
+    Attributes
+    ----------
+    seen : int
+        Number of images that the model was fitted on.
+    near_duplicates : tuple of str, or None
+        Ids of near-duplicates of images that the model was fitted on. None if they were not
+        searched.
+    """
+
+    seen: int
+    near_duplicates: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
 class ImageEmbedder:
     """Embeds image files for a model."""
 
@@ -80,8 +97,8 @@ class ImageEmbedder:
 
 def embeddings_of_dataset(
     model: FittedHead, given: str | os.PathLike[str] | Dataset, options: LabelOptions
-) -> tuple[Dataset, int]:
-    """Return the unseen images of an embeddings file or a dataset, and the number of seen images.
+) -> tuple[Dataset, LeftOut]:
+    """Return the unseen images of an embeddings file or a dataset, and those that were left out.
 
     Parameters
     ----------
@@ -119,22 +136,26 @@ def embeddings_of_dataset(
             "of its images",
             "Dataset" if data.digests is None else "model",
         )
-        return data, 0
-    new = _unseen(model, [row.tobytes() for row in data.digests], data.file)
-    return data.take(np.flatnonzero(new)), int((~new).sum())
+        seen = 0
+    else:
+        new = _unseen(model, [row.tobytes() for row in data.digests], data.file)
+        data, seen = data.take(np.flatnonzero(new)), int((~new).sum())
+    thresholds = [part.near_duplicates for part in data.parts]
+    known = _near_duplicates(model, data.X, thresholds)
+    left_out = _left_out(seen, data.ids, known, data.file)
+    return data if known is None else data.take(np.flatnonzero(~known)), left_out
 
 
 def embeddings_of_source(
     model: FittedHead, source: Source, options: LabelOptions, embed: ImageEmbedder
-) -> tuple[Dataset, int, list[dict[str, str]]]:
+) -> tuple[Dataset, LeftOut, list[dict[str, str]]]:
     """Embed the unseen images of a source.
 
     Returns
     -------
     data : Dataset
         The unseen images.
-    seen : int
-        Number of images that the model was fitted on.
+    left_out : LeftOut
     failed : list of {"id", "reason"}
         Images that could not be read.
     """
@@ -157,21 +178,26 @@ def embeddings_of_source(
     labelled = replace(labelled, y=spelled_like_classes(model, labelled.y))
     _check_classes(model, labelled.y, folder)
     new = _unseen(model, [manifest.digests[row] for row in labelled.rows], folder)
+    seen = int((~new).sum())
     unseen = labelled.take(new)
     X, errors = embed(unseen.rows.tolist(), manifest.images)
     failed = [{"id": manifest.images[row].id, "reason": str(why)} for row, why in errors]
     read = unseen.take(~np.isin(unseen.rows, [row for row, _ in errors]))
     if not len(read.rows):
-        seen = int((~new).sum())
         used = f"; the model was fitted on the other {seen:,}" if seen else ""
         raise SourceError(
             f"{len(failed):,} images of {folder} can't be read, such as {failed[0]['id']} "
             f"({failed[0]['reason']}){used}; give images that the model was not fitted on"
         )
+    thresholds = [least_similarity(options.near_duplicates, part.spec) for part in model.backbones]
+    known = _near_duplicates(model, X, thresholds)
+    left_out = _left_out(seen, read.ids, known, folder)
+    if known is not None:
+        X, read = X[~known], read.take(~known)
     digests = np.frombuffer(b"".join(manifest.digests[row] for row in read.rows), np.uint8)
     read = replace(read, rows=np.arange(len(read.rows)))
     data = _dataset(model, read, X, digests.reshape(len(X), -1), options.near_duplicates)
-    return data, int((~new).sum()), failed
+    return data, left_out, failed
 
 
 def _dataset(
@@ -251,3 +277,29 @@ def _unseen(
             "the model was not fitted on"
         )
     return new
+
+
+def _near_duplicates(
+    model: FittedHead, X: NDArray[np.float32], thresholds: list[float | None]
+) -> NDArray[np.bool_] | None:
+    """Return whether each image is a near-duplicate of a training image; None if not searched."""
+    return None if model.sketch is None else model.sketch.finds(X, thresholds)
+
+
+def _left_out(
+    seen: int,
+    ids: NDArray[np.str_],
+    known: NDArray[np.bool_] | None,
+    source: str | os.PathLike[str],
+) -> LeftOut:
+    """Return what is left out; an error if nothing remains."""
+    if known is None:
+        return LeftOut(seen, None)
+    if known.all():
+        of_them = f"fitted on {seen:,} of them, and " if seen else ""
+        raise DatasetError(
+            f"the model knows all {seen + len(ids):,} labelled images of {source}: it was {of_them}"
+            f"fitted on near-duplicates of {len(ids):,}, such as {ids[0]}; give images that the "
+            "model was not fitted on, or --near-duplicates off to test near-duplicates"
+        )
+    return LeftOut(seen, tuple(ids[known].tolist()))

@@ -124,12 +124,14 @@ def report(
     wanted = Options(head, embedding, images, without, map, title)
     wanted.check()
     given = [data] if isinstance(data, Dataset) else list(data)
+    point: list[str] = []
     if isinstance(results, FitResult):
+        point = results.point_sentences
         given = given or [results.data]
         results = results.benchmark
     benchmark = results if isinstance(results, Benchmark) else load_benchmark(results)
     analyses = Analyses(benchmark, given, n_jobs=n_jobs, progress=progress)
-    shown = contents(analyses, wanted)
+    shown = {**contents(analyses, wanted), "operating_point": point}
     html = render("tlfeatures.reports.page", "page", shown).encode("utf-8", "replace")
     replace_file(Path(output), html)
     pictures = sum(picture is not None for picture in shown["album"]["pictures"])

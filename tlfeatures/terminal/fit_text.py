@@ -17,7 +17,7 @@ from tlfeatures.terminal.shared_lines import (
     trained_on,
     validation,
 )
-from tlfeatures.terminal.tables import score_words, table
+from tlfeatures.terminal.tables import filled, score_words, table
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.comparison import Rank
@@ -52,6 +52,8 @@ def render_fit(result: FitResult) -> str:
             lines += [f"\n{_folds(ranking[0])}", *missing_lines(_missing_in_folds(ranking[0]))]
     lines += controls_lines(result.benchmark.comparison)
     lines += ["", *verdict_lines(result.benchmark.comparison)]
+    if result.point_sentences:
+        lines += ["", *map(filled, result.point_sentences)]
     if result.model_file is None:
         lines.append("\nNo model was saved; -o MODEL saves the best head.")
     else:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 def render_evaluation(result: ModelEvaluation) -> str:
     """What was tested, each score with its interval, and the confusion matrix."""
-    seen = ""
-    if result.seen:
-        were = "was" if result.seen == 1 else "were"
-        seen = f"; {result.seen:,} of them {were} left out, because the model was fitted on them"
+    from tlfeatures.models.evaluate import left_out_words
+
+    left_out = left_out_words(result.seen, result.nearly_seen)
     lines = [
-        f"{result.source}: {result.images:,} images{seen}",
+        f"{result.source}: {result.images:,} images",
+        *([f"left out: {left_out}"] if left_out else []),
         f"{result.head} on {result.embedding} of {result.model or 'the model'}; "
         f"{result.tested:,} images tested, on which the model was not fitted",
     ]
@@ -42,6 +42,8 @@ def render_evaluation(result: ModelEvaluation) -> str:
             f"{result.outliers:,} of them are unlike the images that the model was fitted on "
             "(outliers)"
         )
+    if result.operating_point is not None:
+        lines.append(result.operating_point.line())
     rows = [
         [score_words(name), number(row["score"]), interval(row["interval"])]
         for name, row in result.scores.items()

@@ -40,6 +40,8 @@ class JsonLines:
         Further keys of each object.
     outliers : bool
         Whether the objects have the keys outlier and distance.
+
+    An object has the key label_set if its prediction has a set of labels.
     """
 
     def __init__(self, note: Mapping[str, str], outliers: bool) -> None:
@@ -57,6 +59,7 @@ class JsonLines:
         row |= {
             "label": prediction.label,
             "confidence": prediction.confidence,
+            **({} if prediction.label_set is None else {"label_set": prediction.label_set}),
             "probabilities": prediction.probabilities,
             **self._note,
         }
@@ -106,6 +109,9 @@ class CsvLines:
     outliers : bool
         Whether there are columns outlier and distance.
     style : CsvStyle
+    sets : bool
+        Whether there is a column label_set. The labels in a cell are separated by `|`, at which
+        `Series.str.get_dummies` of pandas splits, too.
     """
 
     def __init__(
@@ -114,29 +120,33 @@ class CsvLines:
         note: Mapping[str, str],
         outliers: bool,
         style: CsvStyle,
+        sets: bool = False,
     ) -> None:
         self._classes, self._note, self._style = classes, note, style
-        self._outliers = outliers
+        self._outliers, self._sets = outliers, sets
 
     def header(self) -> str:
         """Return the names of the columns, after a byte order mark if the style has one."""
         outliers = ["outlier", "distance"] if self._outliers else []
         probabilities = [_safe_text(f"p_{name}") for name in self._classes]
-        columns = ["path", "label", "confidence", *probabilities, *outliers, *self._note, "error"]
+        first = ["path", "label", "confidence", *(["label_set"] if self._sets else [])]
+        columns = [*first, *probabilities, *outliers, *self._note, "error"]
         return "\ufeff" * self._style.mark + self._joined(columns)
 
     def line(self, prediction: Prediction) -> str:
         """Return the row of one prediction."""
         path = _safe_path(prediction.path)
         if prediction.error is not None:
-            empty = 2 + len(self._classes) + 2 * self._outliers + len(self._note)
+            empty = 2 + self._sets + len(self._classes) + 2 * self._outliers + len(self._note)
             return self._joined([path, *[""] * empty, _safe_text(one_line(prediction.error))])
         outlier = [
             "yes" if prediction.outlier else "no",
             self._number(prediction.distance, 3),
         ]
+        label_set = "|".join(map(_safe_text, prediction.label_set or ()))
         cells = [
             *(path, _safe_text(prediction.label or ""), self._number(prediction.confidence, 6)),
+            *([label_set] if self._sets else []),
             *(self._number(prediction.probabilities[name], 6) for name in self._classes),
             *(outlier if self._outliers else []),
             *self._note.values(),

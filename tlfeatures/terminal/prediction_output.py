@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tlfeatures.errors import OutputError, ParameterError
 from tlfeatures.files import file_target, replacing, resolved
-from tlfeatures.names import MOST_CLASSES, counted, some_of
+from tlfeatures.names import MOST_CLASSES, counted, percent, some_of
 from tlfeatures.terminal.prediction_lines import EXCEL, CsvLines, CsvStyle, JsonLines, Lines
 from tlfeatures.terminal.streams import print_failure, print_message, writing_output
 
@@ -74,6 +74,7 @@ class PredictionOutput:
         note: dict[str, str],
         *,
         outliers: bool,
+        sets: bool = False,
         immediately: bool,
     ) -> Generator[Prediction, None, None]:
         """Write predictions, and yield each one. A file is complete when the iterator has ended.
@@ -86,6 +87,8 @@ class PredictionOutput:
             Further columns, with the same value for each image.
         outliers : bool
             Whether to write the outliers.
+        sets : bool
+            Whether to write the sets of labels.
         immediately : bool
             Whether each line leaves the process before the next prediction is computed, and
             failures are named at once: a program may wait for the answer. Then the header is
@@ -97,7 +100,7 @@ class PredictionOutput:
         lines: Lines = (
             JsonLines(note, outliers)
             if self._as_json
-            else CsvLines(classes, note, outliers, self._style)
+            else CsvLines(classes, note, outliers, self._style, sets)
         )
         into = _standard_output(immediately) if self._target is None else _file(self._target)
         with into as write:
@@ -134,6 +137,12 @@ def summary_lines(summary: LabelSummary) -> Iterator[str]:
             f"{counted(summary.images, 'image')}: "
             f"{some_of(counts, MOST_CLASSES) or 'no label'}; median confidence {median:.2f}, "
             f"{unsure:,} below {UNSURE}"
+        )
+    if summary.coverage is not None and summary.images:
+        yield (
+            f"{100 * summary.coverage:g} % coverage: sets have "
+            f"{summary.in_sets / summary.images:.2f} labels on average, "
+            f"{percent(summary.single / summary.images)} have one label"
         )
     others = {
         "got no label, because no class reached --min-confidence": summary.abstained,

@@ -16,6 +16,11 @@ _MARK = (
     "*: the best head, or a head not significantly different from the best. No mark: significantly "
     "different from the best. ?: can't be tested against the best."
 )
+_CHOSEN = (
+    "best of {}, corrected: the score to expect of the best head on new images. Its own score is "
+    "too high, because it was chosen as the best on the same images; the bootstrap estimates by "
+    "how much (after Tsamardinos, Greasidou and Borboudakis 2018)"
+)
 _SPREAD = "std of folds: standard deviation of the first score over the folds."
 _SECONDS = "fit s: seconds to fit the head, mean over the folds."
 _MARKS = {"best": "*", "not different": "*", "different": "", "untested": "?"}
@@ -27,18 +32,31 @@ def ranking_lines(comparison: Comparison) -> list[str]:
 
     ranking, scoring = comparison.ranking, comparison.scoring
     notes = [f"{INTERVALS}."]
+    if comparison.corrected(scoring) is not None:
+        notes.append(f"{_CHOSEN.format(len(ranking))}.")
     if comparison.folds > 1:
         notes.append(_SPREAD)
     if len(ranking) > 1:
         notes += [f"{comparison.test_method}.", _MARK]
     notes.append(_SECONDS)
-    missing = missing_lines(_missing_of(ranking, scoring))
+    missing = missing_lines([*_missing_of_chosen(comparison), *_missing_of(ranking, scoring)])
     return [_ranks(comparison), *missing, "", *map(filled, notes)]
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:
     """Give the sentences of the verdict, each on lines of its own."""
     return [filled(sentence) for sentence in comparison.verdict]
+
+
+def _missing_of_chosen(comparison: Comparison) -> Iterator[tuple[str, str, str | None]]:
+    """Give row, score and reason if the corrected score or its interval is none."""
+    corrected = comparison.corrected(comparison.scoring)
+    if corrected is not None and corrected.score is None:
+        yield _title(comparison), score_words(comparison.scoring), corrected.reason
+
+
+def _title(comparison: Comparison) -> str:
+    return f"best of {len(comparison.ranking)}, corrected"
 
 
 def _missing_of(ranking: list[Rank], scoring: str) -> Iterator[tuple[str, str, str | None]]:
@@ -91,7 +109,35 @@ def _ranks(comparison: Comparison) -> str:
         ]
         for rank in ranking
     ]
-    return table(header, rows, left=several + 1 + embeddings)
+    best = _best(comparison, names, embeddings=embeddings, repeats=repeats)
+    return table(header, [*best, *rows], left=several + 1 + embeddings)
+
+
+def _best(
+    comparison: Comparison, names: list[str], *, embeddings: bool, repeats: bool
+) -> list[list[str]]:
+    """Give the row of the best head's corrected scores, if it was chosen among several."""
+    if comparison.corrected(comparison.scoring) is None:
+        return []
+    corrected = {name: comparison.corrected(name) for name in names}
+    shown = [score and score.as_pooled() for score in corrected.values()]
+    values = [number(score["score"]) if score else "" for score in shown]
+    first = shown[0]
+    if first and first["interval"]:
+        values[0] += f" {interval(first['interval'])}"
+    return [
+        [
+            "",
+            _title(comparison),
+            *([""] if embeddings else []),
+            values[0],
+            *([""] if comparison.folds > 1 else []),
+            *values[1:],
+            "",  # no test
+            *([""] if repeats else []),
+            "",
+        ]
+    ]
 
 
 def _with_interval(rank: Rank, name: str) -> str:

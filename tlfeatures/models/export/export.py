@@ -7,8 +7,9 @@ Preprocessing, backbone and pooling are float32, the head float64.
 Its ``metadata_props``, texts: ``format`` ("tlfeatures onnx"), ``format_version``, ``head``,
 ``embedding``, ``precision``, ``model_precision`` (of the embeddings that the head was fitted on),
 and as JSON ``labels`` (the classes, in the order of the probabilities), ``spec`` (how images become
-embeddings), ``model`` (facts of the model file: how it was fitted and scored), ``versions``. Its
-``doc_string`` says how to prepare an image.
+embeddings), ``model`` (facts of the model file: how it was fitted and scored, and its operating
+point, whose threshold ``label`` follows), ``versions``. Its ``doc_string`` says how to prepare an
+image.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ FORMAT_VERSION = 1
 # Facts of the model file, besides labels, head and spec, that are useful to users of the graph.
 _KEPT = [
     *("images", "variants", "counts", "columns", "params", "tuned"),
-    *("split", "folds", "groups", "copies", "compared", "tested", "scores"),
+    *("split", "folds", "groups", "copies", "compared", "tested", "scores", "operating_point"),
 ]
 
 
@@ -226,12 +227,15 @@ def _graph_of(model: FittedHead, weights: str | None) -> Any:
     from onnx import helper
 
     from tlfeatures.models.export.head import add_head
+    from tlfeatures.models.export.labels import add_labels
 
     check_width(model)
     spec = only_spec(model)
     graph = Graph()
     rows = add_backbone(graph, "images", spec, model.embedding, weights)
     probabilities, labels = add_head(graph, model.head, rows, model.info["columns"])
+    if model.operating_point is not None:
+        labels = add_labels(graph, probabilities, model.operating_point, model.classes)
     onnx_model = graph.model(
         {"images": (np.uint8, ("n", *spec.size, 3))},
         {
@@ -242,7 +246,7 @@ def _graph_of(model: FittedHead, weights: str | None) -> Any:
             ),
             "label": (labels, np.str_, ("n",)),
         },
-        doc_string=_how_to_use(spec),
+        doc_string=_how_to_use(spec, _meaning_of_labels(model)),
         producer_name="tlfeatures",
         producer_version=metadata.version("tlfeatures"),
     )
@@ -307,7 +311,17 @@ def _shades(spec: Spec) -> str:
     return f", with more than 8 bits a channel {low} is black and {high} is white"
 
 
-def _how_to_use(spec: Spec) -> str:
+def _meaning_of_labels(model: FittedHead) -> str:
+    point = model.operating_point
+    if point is None:
+        return "the class that the head decides for"
+    return (
+        f"{point.label} if its probability is {point.threshold!r} or more (operating point "
+        f"{point.at}), otherwise the most probable other class"
+    )
+
+
+def _how_to_use(spec: Spec, label: str) -> str:
     height, width = spec.size
     text = (
         f"images: uint8 RGB of shape (n, {height}, {width}, 3), n from 1 up, values 0 to 255 as "
@@ -316,8 +330,7 @@ def _how_to_use(spec: Spec) -> str:
         f"{height} and width {width}: {spec.resize}, as Pillow's resize(({width}, {height}), "
         "BILINEAR) does it. "
         f"Leave the channels in the order RGB: the graph does the rest ({spec.preprocessing}). "
-        "probabilities: float32 (n, k), in the order of the metadata's labels; label: the class "
-        "that the head decides for."
+        f"probabilities: float32 (n, k), in the order of the metadata's labels; label: {label}."
     )
     if spec.declaration is not None:
         text += (

@@ -183,7 +183,10 @@ def _classes(summary: LabelSummary) -> list[dict[str, Any]]:
 def _model(model: FittedHead, name: str | None) -> dict[str, Any]:
     info = model.info
     head = info["head"]
-    accuracy = info.get("scores", {}).get("accuracy", {})
+    own = info.get("scores", {}).get("accuracy", {})
+    chosen = info.get("chosen", {}).get("accuracy", {})
+    corrected = chosen.get("score") is not None
+    accuracy = chosen if corrected else own
     low, high = accuracy.get("interval") or (None, None)
     return {
         "name": None if name is None else one_line(name),
@@ -202,6 +205,7 @@ def _model(model: FittedHead, name: str | None) -> dict[str, Any]:
         "tested": info.get("tested"),
         "how": _validation(info),
         "best_of": info.get("compared", 1),
+        "corrected": corrected,
         "random_weights": model.weights == "random",
     }
 

@@ -16,6 +16,8 @@ from tlfeatures.features.file.reader import read_header
 from tlfeatures.features.sources.open_source import open_stored_source, open_with_stored_options
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.heads.table import HEADS
+from tlfeatures.metrics.chosen import ChosenScore
+from tlfeatures.metrics.score_records import PooledScore
 from tlfeatures.metrics.scores import score_name, score_text, score_unit
 from tlfeatures.names import as_list, counted, some_of, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses
@@ -214,7 +216,10 @@ def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]
     benchmark = analyses.benchmark
     facts, comparison = benchmark.study.facts, benchmark.comparison
     scoring, first = comparison.scoring, comparison.ranking[0]
-    score = rank.scores[scoring]
+    corrected = comparison.corrected(scoring) if rank is first else None
+    own = rank.scores[scoring]
+    usable = corrected is not None and corrected.score is not None
+    score: PooledScore = corrected.as_pooled() if corrected and usable else own
     low, high = score["interval"] or (None, None)
     return {
         "title": title or _question(facts["classes"]),
@@ -230,12 +235,32 @@ def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]
         "unreadable": some_of(facts["unreadable"], 5),
         "unreadable_count": len(facts["unreadable"]),
         "how": _validation(facts, rank.repeats),
-        "first_of": len(comparison.ranking) if rank is first else None,
+        "chosen": None if corrected is None else _chosen(comparison, corrected),
         "better": None if rank is first else f"{_in_words(first)} on {first.embedding}",
         "verdict": comparison.verdict,
         "random_weights": facts["weights"] == "random",
         "repeats": rank.repeats,
     }
+
+
+def _chosen(comparison: Comparison, corrected: ChosenScore) -> str:
+    """Say by how much choosing the best head flattered its score."""
+    name, scoring = score_name(corrected.scoring), corrected.scoring
+    best = f"This head was chosen as the best of {comparison.choices} on the same images."
+    if corrected.score is None or corrected.optimism is None:
+        return (
+            f"{best} Its {name} is too good for this reason, and can't be corrected. Reason: "
+            f"{corrected.reason}."
+        )
+    by = score_text(scoring, corrected.optimism)
+    points = f"{by} percentage points" if score_unit(scoring) else str(by)
+    own = f"{score_text(scoring, corrected.own)}{score_unit(scoring)}"
+    if by == score_text(scoring, 0.0):
+        return f"{best} Its own {name} is {own}; the choice did not flatter it."
+    return (
+        f"{best} Its own {name} is {own}; {points} of this come from the choice, and the {name} "
+        "above is corrected for it."
+    )
 
 
 def _question(classes: list[str]) -> str:

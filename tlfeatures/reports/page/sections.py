@@ -65,11 +65,26 @@ def ranking(comparison: Comparison) -> dict[str, Any]:
     return {
         "figure": figure,
         "names": [score_title(name) for name in names],
+        "corrected": _corrected(comparison, names),
         "rows": [_ranked(rank, names) for rank in rows],
         "embeddings": len({rank.embedding for rank in rows}) > 1,
         "spread": comparison.folds > 1,
         "test": comparison.test_method,
         "tested": len(rows) > 1,
+    }
+
+
+def _corrected(comparison: Comparison, names: Sequence[str]) -> dict[str, Any] | None:
+    """Return the row of the best head's corrected scores, if it was chosen among several."""
+    if comparison.corrected(comparison.scoring) is None:
+        return None
+    scores = [comparison.corrected(name) for name in names]
+    return {
+        "title": f"best of {len(comparison.ranking)}, corrected",
+        "scores": [
+            _score(name, None if score is None else score.as_pooled())
+            for name, score in zip(names, scores, strict=True)
+        ],
     }
 
 

@@ -1,0 +1,232 @@
+"""Prediction sets: labels that hold the right one with a given probability (conformal prediction).
+
+The conformity of an image says how well the head knows its right class: it is the out-of-fold
+probability of this class, and 1 if the head has decided for it. The set of a new image has the
+label that the head decides for, and every class with a probability of at least a threshold. The
+threshold is a quantile of the conformities.
+
+Images that belong together (a site, a patient, copies) are not independent. Each group counts once:
+its images share a weight of 1 / (groups + 1), and the group of the new image has the same weight,
+with a conformity below all others. Without groups this is the usual quantile, with n + 1 images.
+
+References
+----------
+V. Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74,
+9-28: scores of all images, from the folds of a cross-validation.
+R. F. Barber, E. J. Candès, A. Ramdas and R. J. Tibshirani (2021), Predictive inference with the
+jackknife+, Annals of Statistics 49, 486-507. Here the head that is fitted on all images predicts,
+which is their jackknife with folds; its coverage is tested by simulation in benchmarks/honesty.md.
+M. Sadinle, J. Lei and L. Wasserman (2019), Least ambiguous set-valued classifiers with bounded
+error levels, Journal of the American Statistical Association 114, 223-234: the probability of the
+class as the score.
+Y. Lee, R. F. Barber and R. Willett (2023), Distribution-free inference with hierarchical data,
+arXiv 2306.06342: the weights of groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlfeatures.equality import EqualByValue
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int_]
+
+LEVEL = 0.95  # the coverage that `fit` and `evaluate` report
+
+_MOST = 2000  # thresholds of a table
+_PARTS = 5  # parts for the measurement of coverage, if there is only one fold
+_ROUNDING = 1e-9  # 1 - 0.95 is not exactly 1 / 20
+
+
+@dataclass(frozen=True, eq=False)
+class Thresholds(EqualByValue):
+    """The threshold of each coverage.
+
+    Attributes
+    ----------
+    probabilities : ndarray of shape (m,), float32
+        Thresholds, in ascending order: a set has the classes that are at least as probable.
+    misses : ndarray of shape (m,), float64
+        Largest probability with which the sets of each threshold miss the right class, ascending.
+    units : int
+        Number of independent images, or of groups of images that belong together.
+    """
+
+    probabilities: NDArray[np.float32] = field(repr=False)
+    misses: Floats = field(repr=False)
+    units: int
+
+    @classmethod
+    def of(cls, conformities: Floats, groups: NDArray[Any] | None = None) -> Thresholds:
+        """Create the table from the conformities of n images, at least one.
+
+        Of more than 2,000 different conformities, 2,000 are kept. This makes sets larger, if it
+        changes them, never smaller.
+
+        Parameters
+        ----------
+        conformities : ndarray of shape (n,)
+            See `conformity`.
+        groups : ndarray of shape (n,), optional
+            Group of each image. Without it, each image is a group.
+        """
+        units, weights = _weights(len(conformities), groups)
+        order = np.argsort(conformities, kind="stable")
+        below = np.cumsum(weights[order]) - weights[order]
+        # Rounded down, so that a class with exactly this probability is in the set.
+        exact = conformities[order]
+        rounded = exact.astype(np.float32)
+        rounded = np.where(rounded > exact, np.nextafter(rounded, np.float32(-1)), rounded)
+        values, first = np.unique(rounded, return_index=True)
+        misses = below[first] + 1 / (units + 1)
+        kept = np.unique(np.linspace(0, len(values) - 1, _MOST).round().astype(int))
+        return cls(values[kept], misses[kept], units)
+
+    @property
+    def largest_coverage(self) -> float:
+        """Largest coverage for which there is a threshold: K / (K + 1) for K units."""
+        return self.units / (self.units + 1)
+
+    def at(self, coverage: float) -> float | None:
+        """Return the threshold for a coverage; None if there are too few units for it."""
+        place = int(np.searchsorted(self.misses, 1 - coverage + _ROUNDING, "right")) - 1
+        return None if place < 0 else float(self.probabilities[place])
+
+
+def _weights(images: int, groups: NDArray[Any] | None) -> tuple[int, Floats]:
+    """Return the number of groups K, and weights of images, which sum to K / (K + 1)."""
+    if groups is None:
+        return images, np.full(images, 1 / (images + 1))
+    _, code, count = np.unique(groups, return_inverse=True, return_counts=True)
+    return len(count), 1 / ((len(count) + 1) * count[code])
+
+
+def units_needed(coverage: float) -> int:
+    """Return the least number of independent images or groups for a coverage: 19 for 0.95."""
+    return int(np.ceil(coverage / (1 - coverage) * (1 - _ROUNDING)))
+
+
+def conformity(y: Codes, predicted: Codes, probabilities: Floats) -> Floats:
+    """Return the conformity of each image, of shape (n,).
+
+    Parameters
+    ----------
+    y, predicted : ndarray of shape (n,)
+        Codes of the right classes, and of the classes that the head decided for.
+    probabilities : ndarray of shape (n, k)
+        Out-of-fold probabilities of the classes.
+    """
+    given = probabilities[np.arange(len(y)), y]
+    values: Floats = np.where(y == predicted, 1.0, given).astype(np.float64)
+    return values
+
+
+def label_sets(probabilities: Floats, codes: Codes, threshold: float) -> NDArray[np.bool_]:
+    """Return which classes are in the set of each image, of shape (n, k).
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n, k)
+        Probabilities of the classes; a set has no class with a NaN.
+    codes : ndarray of shape (n,)
+        Code of the class that the head decides for, which is always in the set.
+    threshold : float
+        See `Thresholds.at`.
+    """
+    sets: NDArray[np.bool_] = probabilities >= threshold
+    sets[np.arange(len(codes)), codes] = True
+    return sets
+
+
+@dataclass(frozen=True, eq=False)
+class SetQuality(EqualByValue):
+    """Coverage and size of the prediction sets of n images.
+
+    Attributes
+    ----------
+    level : float
+        Coverage that was requested.
+    coverage : float
+        Share of images whose set has the right class.
+    mean_size : float
+        Mean number of labels of a set.
+    single : float
+        Share of images whose set has one label.
+    images, class_coverage, class_size : ndarray of shape (k,)
+        Number of images, coverage and mean size by right class; NaN for a class without images.
+    """
+
+    level: float
+    coverage: float
+    mean_size: float
+    single: float
+    images: Codes
+    class_coverage: Floats
+    class_size: Floats
+
+    @classmethod
+    def of(cls, sets: NDArray[np.bool_], y: Codes, level: float) -> SetQuality:
+        """Measure sets, of shape (n, k), of images with the right classes y, of shape (n,)."""
+        hit, size = sets[np.arange(len(y)), y], sets.sum(axis=1)
+        images = np.bincount(y, minlength=sets.shape[1])
+        shares = (_means(y, values, images) for values in (hit, size))
+        means = float(hit.mean()), float(size.mean()), float((size == 1).mean())
+        return cls(level, *means, images, *shares)
+
+
+def cross_fitted(
+    y: Codes,
+    predicted: Codes,
+    probabilities: Floats,
+    fold: Codes,
+    groups: NDArray[Any] | None = None,
+    level: float = LEVEL,
+) -> SetQuality | None:
+    """Measure the sets of images with the threshold of the other folds, so that it is honest.
+
+    Parameters
+    ----------
+    y, predicted, probabilities
+        See `conformity`.
+    fold : ndarray of shape (n,)
+        Fold of each image. If there is only one fold, groups are divided into five parts.
+    groups : ndarray of shape (n,), optional
+        Group of each image. A threshold never comes from images of the same group.
+    level : float
+        The coverage.
+
+    Returns
+    -------
+    SetQuality, or None if the other folds of a fold have too few images or groups for this coverage
+    """
+    alone = np.arange(len(y)) if groups is None else groups
+    parts = fold if len(np.unique(fold)) > 1 else _parts(alone)
+    values = conformity(y, predicted, probabilities)
+    sets = np.zeros(probabilities.shape, bool)
+    for part in np.unique(parts):
+        inside = parts == part
+        others = ~np.isin(alone, alone[inside])
+        if not others.any():
+            return None
+        threshold = Thresholds.of(values[others], alone[others]).at(level)
+        if threshold is None:
+            return None
+        sets[inside] = label_sets(probabilities[inside], predicted[inside], threshold)
+    return SetQuality.of(sets, y, level)
+
+
+def _means(y: Codes, values: NDArray[Any], images: Codes) -> Floats:
+    sums = np.bincount(y, values, minlength=len(images))
+    means: Floats = np.divide(sums, images, np.full(len(sums), np.nan), where=images > 0)
+    return means
+
+
+def _parts(groups: NDArray[Any]) -> Codes:
+    _, code = np.unique(groups, return_inverse=True)
+    parts: Codes = (np.random.default_rng(0).permutation(int(code.max()) + 1) % _PARTS)[code]
+    return parts
