@@ -8,6 +8,7 @@ from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.html_tables import MOST_ROWS, Cell, table_html, text_html
 from tlfeatures.metrics.score_records import spread_text
 from tlfeatures.metrics.scores import score_text, score_title
+from tlfeatures.model_selection.evaluation_html import group_table
 
 _MARKS = {"best": "● ", "not different": "● ", "different": "○ ", "untested": "? "}
 _LEGEND = (
@@ -40,6 +41,7 @@ def ranking_parts(comparison: Comparison) -> list[str]:
     return [
         *map(text_html, comparison.verdict),
         table,
+        group_table(comparison.groups),
         text_html(_LEGEND if tested else "", "note"),
     ]
 

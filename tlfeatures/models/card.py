@@ -19,7 +19,7 @@ from tlfeatures.metrics.scores import score_name
 from tlfeatures.models.backbone_facts import plain_backbones
 from tlfeatures.models.card_backbones import settings_lines, weights_lines
 from tlfeatures.models.markdown import escaped, table_lines
-from tlfeatures.names import number
+from tlfeatures.names import folds_in_words, number
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
 
@@ -179,14 +179,14 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     few = any(row.get("groups_range") for row in facts["scores"].values())
     between = "range" if few else "95 % interval"
     yield from table_lines(["score", "value", between, *of_folds], rows)
-    missing = [
-        f"{score_name(key)}: {row['reason']}"
-        for key, row in facts["scores"].items()
-        if row.get("reason")
-    ]
-    if missing:
+    reasons: dict[str, list[str]] = {}
+    for key, row in facts["scores"].items():
+        if row.get("reason"):
+            reasons.setdefault(row["reason"], []).append(score_name(key))
+    if reasons:
+        missing = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
         yield ""
-        yield f"Reasons for missing scores and intervals: {escaped('; '.join(missing))}."
+        yield f"Reasons for missing scores and intervals: {escaped('. '.join(missing))}."
     if facts.get("verdict"):
         yield ""
         yield " ".join(map(escaped, facts["verdict"]))
@@ -203,8 +203,8 @@ def _how(facts: Facts) -> str:
     split = facts["split"]
     if split == "cv":
         return (
-            f"{facts['folds']}-fold cross-validation: every image was tested by a head that was "
-            "not trained on it. The saved head is fitted on all images"
+            f"{folds_in_words(facts['folds'], facts.get('groups'))}: every image was tested by a "
+            "head that was not trained on it. The saved head is fitted on all images"
         )
     included = " and ".join(facts.get("included", [split]))
     return (

@@ -13,8 +13,10 @@ import numpy as np
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.benchmarking.ranking_html import any_interval
 from tlfeatures.dataset.dataset import BETWEEN_FILES
+from tlfeatures.metrics.group_scores import GroupScores
 from tlfeatures.metrics.score_records import Score, spread_text
 from tlfeatures.metrics.scores import (
+    bounds_text,
     score_name,
     score_text,
     score_title,
@@ -119,6 +121,23 @@ def _score(name: str, facts: Score | None) -> dict[str, Any]:
         "text": score_text(name, facts["score"]) or "none",
         "interval": spread_text(name, facts) or facts.get("reason") or "",
     }
+
+
+def groups(found: GroupScores | None) -> dict[str, Any] | None:
+    """The accuracies of the worst groups; None without groups."""
+    if found is None:
+        return None
+    rows = [
+        {
+            "name": group.name,
+            "images": group.images,
+            "accuracy": group.accuracy,
+            "text": score_text("accuracy", group.accuracy),
+            "interval": bounds_text("accuracy", group.interval),
+        }
+        for group in found.worst
+    ]
+    return {"count": found.count, "rows": rows}
 
 
 def heat_map(comparison: Comparison) -> Figure | None:
