@@ -208,12 +208,12 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     _check_ranking(path / RESULTS, stored)
     ranking = [{name: rank[name] for name in _RANK} for rank in stored["ranking"]]
     backbones = [{name: item[name] for name in _BACKBONE} for item in stored["backbones"]]
-    groups = stored["groups"]
+    groups = stored["group_scores"]
     if groups is not None:
         worst = [{name: group[name] for name in _GROUP} for group in groups["worst"]]
         groups = {**groups, "worst": worst}
     comparison = Comparison.from_dict(
-        {**stored, "ranking": ranking, "backbones": backbones, "groups": groups}
+        {**stored, "ranking": ranking, "backbones": backbones, "group_scores": groups}
     )
     held = {entry.facts["key"] for entry in entries}
     if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
@@ -235,7 +235,7 @@ _RANKING: dict[str, Any] = {
     "detectable": float | int | None,
     "largest_class": dict,
     "backbones": list,
-    "groups": dict | None,
+    "group_scores": dict | None,
 }
 _LARGEST: dict[str, Any] = {"label": str, "share": float | int, "units": int}
 _RANK: dict[str, Any] = {
@@ -276,8 +276,8 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
         for interval in intervals:
             if interval is not None:
                 check_kinds(path, dict(zip(_INTERVAL, interval, strict=False)), _INTERVAL)
-    if stored["groups"] is not None:
-        _check_groups(path, stored["groups"])
+    if stored["group_scores"] is not None:
+        _check_groups(path, stored["group_scores"])
     for backbone in stored["backbones"]:
         check_kinds(path, backbone, _BACKBONE)
         if not 0 <= backbone["place"] < len(stored["ranking"]):

@@ -164,7 +164,7 @@ class Comparison:
         The accuracy of always predicting the largest class.
     backbones : list of BackboneRank
         The backbones, the best first; empty if there is only one.
-    groups : GroupScores or None
+    group_scores : GroupScores or None
         Accuracies of the best head on the groups that the user gave; None without groups.
     """
 
@@ -175,7 +175,7 @@ class Comparison:
     folds: int
     largest_class: LargestClass
     backbones: list[BackboneRank] = field(default_factory=list)
-    groups: GroupScores | None = None
+    group_scores: GroupScores | None = None
 
     def __repr__(self) -> str:
         """Describe it in one line."""
@@ -217,7 +217,12 @@ class Comparison:
         largest = LargestClass(**facts["largest_class"])
         own = {name: facts[name] for name in names}
         backbones = [BackboneRank(**backbone) for backbone in facts["backbones"]]
-        groups = None if facts["groups"] is None else GroupScores.from_dict(facts["groups"])
+        groups = facts["group_scores"]
+        scored = None if groups is None else GroupScores.from_dict(groups)
         return cls(
-            ranking=ranking, largest_class=largest, backbones=backbones, groups=groups, **own
+            ranking=ranking,
+            largest_class=largest,
+            backbones=backbones,
+            group_scores=scored,
+            **own,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,6 +90,7 @@ class FitResult:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data. `fit_seconds` is the mean over folds."""
         study, comparison = self.benchmark.study.facts, self.benchmark.comparison
+        groups = comparison.group_scores
         names = ("weights", "images", "tested", "classes", "groups", "copies", "split")
         return {
             "file": self.data.file,
@@ -99,6 +100,7 @@ class FitResult:
             "tuned": any(rank.tuned for rank in self.ranking),
             "scoring": comparison.scoring,
             "verdict": comparison.verdict,
+            "group_scores": None if groups is None else asdict(groups),
             "heads": [self._head(rank) for rank in self.ranking],
         }
 

@@ -41,7 +41,7 @@ def ranking_parts(comparison: Comparison) -> list[str]:
     return [
         *map(text_html, comparison.verdict),
         table,
-        group_table(comparison.groups),
+        group_table(comparison.group_scores),
         text_html(_LEGEND if tested else "", "note"),
     ]
 

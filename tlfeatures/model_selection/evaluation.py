@@ -162,7 +162,7 @@ class Evaluation(EqualByValue):
             "tested": self.tested,
             "classes": self.classes.tolist(),
             "scores": self.scores,
-            "groups": None if groups is None else asdict(groups),
+            "group_scores": None if groups is None else asdict(groups),
             "confusion": self.confusion.counts.tolist(),
         }
 

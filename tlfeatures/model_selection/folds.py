@@ -329,7 +329,8 @@ def _check_counts(data: Dataset, cv: int) -> None:
                 "not copies, use --near-duplicates off"
             )
         raise DatasetError(
-            f"{cv} folds need {cv} groups, found {different}{joined}: use fewer folds with --cv"
+            f"{cv} folds need {cv} groups, found {different}{joined}: use fewer folds with --cv, "
+            f"or --cv {LEAVE_ONE_GROUP_OUT}"
         )
     least = fewest(data.y, together)
     if data.groups is None and least < cv:

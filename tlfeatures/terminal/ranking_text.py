@@ -36,7 +36,7 @@ def ranking_lines(comparison: Comparison) -> list[str]:
     notes.append(_SECONDS)
     missing = missing_lines(_missing_of(ranking, scoring))
     of = comparison.name_of(ranking[0]) if len(ranking) > 1 else ""
-    groups = group_lines(comparison.groups, of)
+    groups = group_lines(comparison.group_scores, of)
     return [_ranks(comparison), *missing, *groups, "", *map(filled, notes)]
 
 
