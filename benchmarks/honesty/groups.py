@@ -82,7 +82,7 @@ def held(
         right = random.random(len(groups)) < shares[groups]
         low, high = share_interval(right, groups)
         first, last = _bootstrap(right, groups, random)
-        names = np.array([f"site{group}" for group in groups])
+        names = np.array([f"site{site}" for site in range(sites)])[groups]
         printed = "interval" if few_groups(names) is None else "range"
         between = score_groups(right, names)
         rows.append(
