@@ -75,6 +75,16 @@ def shortened(text: str, longest: int = 26) -> str:
     return f"{text[: longest - 1 - end]}…{text[-end:]}"
 
 
+def folds_in_words(folds: int, groups: int | None) -> str:
+    """Say how a cross-validation divided the images, for example "5-fold cross-validation".
+
+    Folds never separate a group, so as many folds as groups are one group each.
+    """
+    if groups is not None and folds == groups:
+        return f"leave-one-group-out cross-validation ({groups:,} groups)"
+    return f"{folds}-fold cross-validation"
+
+
 def number(value: float | None) -> str:
     """Return a score with three digits, or `none`."""
     return "none" if value is None else f"{value:.3f}"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
-from tlfeatures.benchmarking.entries import Entry
+from tlfeatures.benchmarking.entries import Entry, groups_of
 from tlfeatures.benchmarking.predictions import predictions_table
 from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.benchmarking.store.checks import check_items, check_kinds, check_scores, remedy
@@ -29,6 +29,7 @@ from tlfeatures.benchmarking.study import Study
 from tlfeatures.data_frames import data_frame
 from tlfeatures.errors import FormatError
 from tlfeatures.html_tables import facts_html, result_html
+from tlfeatures.metrics.group_scores import MOST_SHOWN, GroupScores
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.metrics.score_records import score_columns
 from tlfeatures.names import counted
@@ -106,6 +107,26 @@ class Benchmark:
         """
         first, *_ = self.entries_of(self.ranking[0] if rank is None else rank)
         return OutOfFold.of(self.study, first)
+
+    def by_group(
+        self, rank: Rank | None = None, *, most: int | None = MOST_SHOWN
+    ) -> GroupScores | None:
+        """Return the accuracies of a head on the groups of images, the worst first.
+
+        Parameters
+        ----------
+        rank : Rank, optional
+            A rank of `ranking`; by default the first, the best head.
+        most : int or None
+            Number of groups in the result, the worst; None for all.
+
+        Returns
+        -------
+        GroupScores or None
+            Means over repeats. None if the user gave no groups.
+        """
+        entries = self.entries_of(self.ranking[0] if rank is None else rank)
+        return groups_of(entries, self.study, most=most)
 
     def to_frame(self) -> DataFrame:
         """Return a data frame with one row for each head of the ranking. It needs pandas.
@@ -191,7 +212,7 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     chosen = {
         name: {fact: score[fact] for fact in _CHOSEN} for name, score in stored["chosen"].items()
     }
-    groups = stored["groups"]
+    groups = stored["group_scores"]
     if groups is not None:
         worst = [{name: group[name] for name in _GROUP} for group in groups["worst"]]
         groups = {**groups, "worst": worst}
@@ -199,7 +220,7 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
         "ranking": ranking,
         "backbones": backbones,
         "chosen": chosen,
-        "groups": groups,
+        "group_scores": groups,
         "controls": controls,
     }
     comparison = Comparison.from_dict({**stored, **parts})
@@ -224,7 +245,7 @@ _RANKING: dict[str, Any] = {
     "largest_class": dict,
     "backbones": list,
     "chosen": dict,
-    "groups": dict | None,
+    "group_scores": dict | None,
 }
 _CHOSEN: dict[str, Any] = {
     "scoring": str,
@@ -275,8 +296,8 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
     for chosen in stored["chosen"].values():
         check_kinds(path, chosen, _CHOSEN)
         _check_interval(path, chosen["interval"])
-    if stored["groups"] is not None:
-        _check_groups(path, stored["groups"])
+    if stored["group_scores"] is not None:
+        _check_groups(path, stored["group_scores"])
     for backbone in stored["backbones"]:
         check_kinds(path, backbone, _BACKBONE)
         if not 0 <= backbone["place"] < len(stored["ranking"]):

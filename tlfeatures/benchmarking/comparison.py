@@ -171,7 +171,7 @@ class Comparison:
         files, and permuted labels.
     chosen : dict of name to ChosenScore
         The ranking score and the accuracy of the best head, corrected for having been chosen.
-    groups : GroupScores or None
+    group_scores : GroupScores or None
         Accuracies of the best head on the groups that the user gave; None without groups.
     """
 
@@ -184,7 +184,7 @@ class Comparison:
     backbones: list[BackboneRank] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
     chosen: dict[str, ChosenScore] = field(default_factory=dict)
-    groups: GroupScores | None = None
+    group_scores: GroupScores | None = None
 
     def __repr__(self) -> str:
         """Describe it in one line."""
@@ -271,14 +271,15 @@ class Comparison:
         own = {name: facts[name] for name in names}
         chosen = {name: ChosenScore(**score) for name, score in facts["chosen"].items()}
         backbones = [BackboneRank(**backbone) for backbone in facts["backbones"]]
-        groups = None if facts["groups"] is None else GroupScores.from_dict(facts["groups"])
+        groups = facts["group_scores"]
+        scored = None if groups is None else GroupScores.from_dict(groups)
         controls = [Control(**control) for control in facts["controls"]]
         return cls(
             ranking=ranking,
             largest_class=largest,
             backbones=backbones,
             chosen=chosen,
-            groups=groups,
+            group_scores=scored,
             controls=controls,
             **own,
         )

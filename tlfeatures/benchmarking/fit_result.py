@@ -105,6 +105,7 @@ class FitResult:
         """Return JSON-ready plain data. `fit_seconds` is the mean over folds."""
         study, comparison = self.benchmark.study.facts, self.benchmark.comparison
         point = self.operating_point
+        groups = comparison.group_scores
         names = ("weights", "images", "tested", "classes", "groups", "copies", "split")
         return {
             "file": self.data.file,
@@ -117,6 +118,7 @@ class FitResult:
             "verdict": comparison.verdict,
             "controls": [asdict(control) for control in comparison.controls],
             "operating_point": None if point is None else point.to_dict(),
+            "group_scores": None if groups is None else asdict(groups),
             "heads": [self._head(rank) for rank in self.ranking],
         }
 

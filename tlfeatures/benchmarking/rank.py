@@ -12,7 +12,7 @@ import numpy as np
 from tlfeatures.benchmarking.backbones import backbones_of, rank_backbones
 from tlfeatures.benchmarking.comparison import Comparison, LargestClass, Rank
 from tlfeatures.benchmarking.control import Control
-from tlfeatures.benchmarking.entries import Entry, series_of
+from tlfeatures.benchmarking.entries import Entry, groups_of, series_of
 from tlfeatures.benchmarking.head_labels import embedding_labels, head_labels
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.benchmarking.verdict.write import write_verdict
@@ -20,7 +20,6 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.chosen import chosen_scores
-from tlfeatures.metrics.group_scores import GroupScores, score_groups
 from tlfeatures.metrics.score_records import PooledScore, Score, score_record
 from tlfeatures.metrics.scores import finite_or_none, less_is_better
 
@@ -85,7 +84,7 @@ def compare(
         largest,
         rank_backbones(backbones, facts, study.facts["files"]),
         chosen=chosen_scores([_predictions(each) for each in ranked], scores, scoring, scorer),
-        groups=_groups(ranked[0], study, scorer),
+        group_scores=groups_of(ranked[0], study),
     )
     if controls is not None:
         comparison = replace(comparison, controls=controls(comparison))
@@ -141,14 +140,6 @@ def _score_of_repeats(entries: list[Entry], name: str, pooled: PooledScore | Non
         return score_record([None], reason=_NOT_SCORED)
     reasons = (record["reason"] for record in defined if record["mean"] is None)
     return score_record(folds, pooled, next(reasons, None))
-
-
-def _groups(entries: list[Entry], study: Study, scorer: BootstrapScorer) -> GroupScores | None:
-    """Return the accuracies of a head on the user's groups; None without groups."""
-    if study.groups is None:
-        return None
-    predicted = np.array([entry.predicted[scorer.tested] for entry in entries])
-    return score_groups((predicted == scorer.codes).mean(axis=0), study.groups[scorer.tested])
 
 
 # ---- tests and ranks

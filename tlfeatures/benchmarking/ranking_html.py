@@ -9,6 +9,7 @@ from tlfeatures.benchmarking.control import BEATEN
 from tlfeatures.html_tables import MOST_ROWS, Cell, table_html, text_html
 from tlfeatures.metrics.score_records import PooledScore, spread_text
 from tlfeatures.metrics.scores import bounds_text, score_text, score_title
+from tlfeatures.model_selection.evaluation_html import group_table
 
 _MARKS = {"best": "● ", "not different": "● ", "different": "○ ", "untested": "? "}
 _LEGEND = (
@@ -47,6 +48,7 @@ def ranking_parts(comparison: Comparison) -> list[str]:
         *map(text_html, comparison.verdict),
         table,
         *([text_html(_CORRECTED.format(len(ranking)), "note")] if best else []),
+        group_table(comparison.group_scores),
         text_html(_LEGEND if tested else "", "note"),
         *_controls(comparison),
     ]

@@ -15,8 +15,8 @@ from tlfeatures.metrics.score_records import GroupsRange
 from tlfeatures.metrics.scores import SCORES, Floats, pooled_scores
 from tlfeatures.names import counted
 
-# The interval rests on the variance between groups. With three groups, it has two degrees of
-# freedom, and nothing in the data shows whether a fourth is like them. See benchmarks/honesty.md.
+# The interval rests on the variance between groups. With three groups, it would be 40 to 50 points
+# wide, and with five 15 to 27 points, whatever the groups are like (benchmarks/honesty.md).
 FEWEST_GROUPS = 10
 ENOUGH_IMAGES = 10  # a group with fewer tested images has no interval
 MOST_SHOWN = 20  # groups in tables; there may be thousands of patients

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tlfeatures.models.backbone_facts import plain_backbones
 from tlfeatures.models.card_backbones import settings_lines, weights_lines
 from tlfeatures.models.markdown import escaped, table_lines
 from tlfeatures.models.operating_point import OperatingPoint
-from tlfeatures.names import number
+from tlfeatures.names import folds_in_words, number
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
 
@@ -181,14 +181,14 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     few = any(row.get("groups_range") for row in facts["scores"].values())
     between = "range" if few else "95 % interval"
     yield from table_lines(["score", "value", between, *of_folds], rows)
-    missing = [
-        f"{score_name(key)}: {row['reason']}"
-        for key, row in facts["scores"].items()
-        if row.get("reason")
-    ]
-    if missing:
+    reasons: dict[str, list[str]] = {}
+    for key, row in facts["scores"].items():
+        if row.get("reason"):
+            reasons.setdefault(row["reason"], []).append(score_name(key))
+    if reasons:
+        missing = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
         yield ""
-        yield f"Reasons for missing scores and intervals: {escaped('; '.join(missing))}."
+        yield f"Reasons for missing scores and intervals: {escaped('. '.join(missing))}."
     if facts.get("verdict"):
         yield ""
         yield " ".join(map(escaped, facts["verdict"]))
@@ -267,8 +267,8 @@ def _how(facts: Facts) -> str:
     split = facts["split"]
     if split == "cv":
         return (
-            f"{facts['folds']}-fold cross-validation: every image was tested by a head that was "
-            "not trained on it. The saved head is fitted on all images"
+            f"{folds_in_words(facts['folds'], facts.get('groups'))}: every image was tested by a "
+            "head that was not trained on it. The saved head is fitted on all images"
         )
     included = " and ".join(facts.get("included", [split]))
     return (

@@ -43,7 +43,7 @@ class ModelEvaluation(Evaluation):
 
     Attributes
     ----------
-    head, embedding, split, classes, ids, y, fold, predicted, probabilities, scores
+    head, embedding, split, classes, ids, y, fold, predicted, probabilities, scores, groups
         See `Evaluation`. `split` is `new`, and every image is tested. Balanced accuracy and macro
         F1 are means over the classes that have tested images.
     model, source : str
@@ -261,6 +261,7 @@ def _evaluation_of(
         predicted=predicted,
         probabilities=table,
         scores={name: score_record([own["score"]], own) for name, own in pooled.items()},
+        groups=data.groups,
         model=model,
         source=source,
         weights=loaded.weights,

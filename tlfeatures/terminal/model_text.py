@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tlfeatures.names import counted, number
+from tlfeatures.terminal.groups_text import group_lines
 from tlfeatures.terminal.shared_lines import (
     RANDOM_WEIGHTS,
     averages_line,
@@ -52,6 +53,7 @@ def render_evaluation(result: ModelEvaluation) -> str:
         "",
         table(["score", "value", _spread_title(result)], rows),
         *missing_lines(_missing_in(result)),
+        *group_lines(result.by_group()),
     ]
     counts = [
         [label, *map(str, row), str(sum(row))]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tlfeatures.names import number
+from tlfeatures.terminal.groups_text import group_lines
 from tlfeatures.terminal.shared_lines import missing_lines
 from tlfeatures.terminal.tables import filled, score_words, spread, table
 
@@ -31,7 +32,8 @@ def ranking_lines(comparison: Comparison) -> list[str]:
     from tlfeatures.benchmarking.comparison import INTERVALS
 
     ranking, scoring = comparison.ranking, comparison.scoring
-    notes = [f"{INTERVALS}."]
+    intervals = any(rank.scores[scoring]["interval"] for rank in ranking)
+    notes = [f"{INTERVALS}."] if intervals else []
     if comparison.corrected(scoring) is not None:
         notes.append(f"{_CHOSEN.format(len(ranking))}.")
     if comparison.folds > 1:
@@ -40,7 +42,9 @@ def ranking_lines(comparison: Comparison) -> list[str]:
         notes += [f"{comparison.test_method}.", _MARK]
     notes.append(_SECONDS)
     missing = missing_lines([*_missing_of_chosen(comparison), *_missing_of(ranking, scoring)])
-    return [_ranks(comparison), *missing, "", *map(filled, notes)]
+    of = comparison.name_of(ranking[0]) if len(ranking) > 1 else ""
+    groups = group_lines(comparison.group_scores, of)
+    return [_ranks(comparison), *missing, *groups, "", *map(filled, notes)]
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:

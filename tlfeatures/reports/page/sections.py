@@ -14,6 +14,7 @@ from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.benchmarking.control import BEATEN, MEANINGS
 from tlfeatures.benchmarking.ranking_html import any_interval
 from tlfeatures.dataset.dataset import BETWEEN_FILES
+from tlfeatures.metrics.group_scores import GroupScores
 from tlfeatures.metrics.score_records import PooledScore, spread_text
 from tlfeatures.metrics.scores import (
     bounds_text,
@@ -153,6 +154,23 @@ def controls(comparison: Comparison) -> dict[str, Any] | None:
         for control in comparison.controls
     ]
     return {"rows": rows} if rows else None
+
+
+def groups(found: GroupScores | None) -> dict[str, Any] | None:
+    """The accuracies of the worst groups; None without groups."""
+    if found is None:
+        return None
+    rows = [
+        {
+            "name": group.name,
+            "images": group.images,
+            "accuracy": group.accuracy,
+            "text": score_text("accuracy", group.accuracy),
+            "interval": bounds_text("accuracy", group.interval),
+        }
+        for group in found.worst
+    ]
+    return {"count": found.count, "rows": rows}
 
 
 def heat_map(comparison: Comparison) -> Figure | None:
