@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.metrics.against_best import VERY_FEW
+from tlfeatures.metrics.against_best import VERY_FEW, by_images
 from tlfeatures.metrics.score_records import Score, score_line
 
 INTERVALS = (
@@ -18,12 +18,26 @@ INTERVALS = (
     "was not trained on the image). If all predictions are right, or all are wrong, it is Wilson's "
     "interval"
 )
+_PAIRS = (
+    "It takes into account that the best of all heads was chosen: it is the p value of the largest "
+    "difference of all pairs of equally good heads (Hsu 1996)"
+)
+_TRAINING = (
+    "The variance of a difference includes the effect of other training images (Nadeau and Bengio "
+    "2003)"
+)
 TESTS = {
-    True: "p: p value of the difference to the best head, by a corrected resampled t-test of the "
-    "fold scores (Nadeau and Bengio 2003), Holm-adjusted for the number of heads",
-    False: "p: p value of the difference to the best head, by a paired bootstrap test over images, "
-    "Holm-adjusted for the number of heads",
+    "images": "p: p value of the difference to the best head, by a paired test over the tested "
+    f"images, or over whole groups if there are any. {_TRAINING}. {_PAIRS}",
+    "split": "p: p value of the difference to the best head, by a paired test over the tested "
+    f"images, or over whole groups if there are any. {_PAIRS}",
+    "folds": "p: p value of the difference to the best head, by a corrected resampled t-test of "
+    f"the fold scores. {_TRAINING}. {_PAIRS}",
 }
+WITHIN = (
+    "within 1 point: probability that the head is at most 1 percentage point better or worse than "
+    "the best head (Bayesian correlated t-test, Corani and Benavoli 2015)"
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,8 @@ class Rank:
         Difference to the best head's score, and its p value; None for the best head, and if there
         is no test.
     difference_interval : [float, float] or None
-        95 % interval of this difference, not adjusted for the number of heads.
+        95 % interval of this difference. It holds for all heads together, and contains 0 if and
+        only if the head is not significantly different from the best.
     best : bool
         Whether it is the best head, or not significantly different from it.
     keys : list of str
@@ -59,6 +74,9 @@ class Rank:
         How it compares with the best head.
     reason : str or None
         Why there is no test.
+    within, worse : float or None
+        Probability that it is within 1 percentage point of the best head, and that it is worse by
+        more. None for the best head, if there is no test, and for scores that are not from 0 to 1.
     """
 
     head: str
@@ -77,6 +95,8 @@ class Rank:
     keys: list[str]
     standing: str
     reason: str | None
+    within: float | None = None
+    worse: float | None = None
 
     @property
     def is_dummy(self) -> bool:
@@ -154,7 +174,7 @@ class Comparison:
     ranking : list of Rank
         Best first.
     detectable : float or None
-        Difference that the test, at Holm's level, would find half of the time; median over the
+        Difference to the best head that the test would find half of the time; median over the
         heads.
     verdict : list of str
         What the scores say, in sentences: whether the best head is more accurate than always
@@ -197,9 +217,16 @@ class Comparison:
         return rank.name if several else rank.label
 
     @property
+    def has_within(self) -> bool:
+        """Whether any head has a probability to be within 1 point of the best head."""
+        return any(rank.within is not None for rank in self.ranking)
+
+    @property
     def test_method(self) -> str:
         """The test that compared the heads, in words."""
-        return TESTS[self.folds > 1]
+        if not by_images(self.scoring, self.largest_class.units) and self.folds > 1:
+            return TESTS["folds"]
+        return TESTS["images" if self.folds > 1 else "split"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.benchmarking.comparison import WITHIN, Comparison, Rank
 from tlfeatures.html_tables import MOST_ROWS, Cell, table_html, text_html
 from tlfeatures.metrics.scores import bounds_text, score_text, score_title
+from tlfeatures.names import chance
 
 _MARKS = {"best": "● ", "not different": "● ", "different": "○ ", "untested": "? "}
 _LEGEND = (
@@ -19,6 +20,7 @@ def ranking_parts(comparison: Comparison) -> list[str]:
     """Return the verdict and the table of heads, best first."""
     ranking = comparison.ranking
     tested = len(ranking) > 1
+    within = comparison.has_within
     several = len({rank.embedding for rank in ranking}) > 1
     names = list(dict.fromkeys([comparison.scoring, *(n for rank in ranking for n in rank.scores)]))
     header = [
@@ -26,9 +28,13 @@ def ranking_parts(comparison: Comparison) -> list[str]:
         *(["embedding"] if several else []),
         *map(score_title, names),
         *(["p"] if tested else []),
+        *(["within 1 point"] if within else []),
         "fit seconds",
     ]
-    rows = [_row(rank, names, several=several, tested=tested) for rank in ranking[:MOST_ROWS]]
+    rows = [
+        _row(rank, names, several=several, tested=tested, within=within)
+        for rank in ranking[:MOST_ROWS]
+    ]
     table = table_html(
         header,
         rows,
@@ -39,16 +45,20 @@ def ranking_parts(comparison: Comparison) -> list[str]:
         *map(text_html, comparison.verdict),
         table,
         text_html(_LEGEND if tested else "", "note"),
+        text_html(f"{WITHIN}." if within else "", "note"),
     ]
 
 
-def _row(rank: Rank, names: Sequence[str], *, several: bool, tested: bool) -> list[Cell]:
+def _row(
+    rank: Rank, names: Sequence[str], *, several: bool, tested: bool, within: bool
+) -> list[Cell]:
     mark = _MARKS[rank.standing] if tested else ""
     return [
         mark + rank.label,
         *([rank.embedding] if several else []),
         *(_score(rank, name) for name in names),
         *([_p_value(rank)] if tested else []),
+        *([chance(rank.within)] if within else []),
         f"{rank.fit_seconds:.2f}",
     ]
 

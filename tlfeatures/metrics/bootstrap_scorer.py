@@ -48,6 +48,8 @@ class BootstrapScorer:
         Number of times that each tested image is in each resample.
     units : int
         Number of images, or of groups, that are drawn for a resample.
+    groups : ndarray of shape (m,), int, or None
+        Group number of each tested image.
     """
 
     classes: list[str]
@@ -55,6 +57,7 @@ class BootstrapScorer:
     codes: NDArray[np.int_]
     counts: NDArray[np.float32]
     units: int
+    groups: NDArray[np.int64] | None = None
 
     @classmethod
     def of(
@@ -88,6 +91,7 @@ class BootstrapScorer:
             np.searchsorted(classes, y[tested]),
             resample_counts(m, drawn, random_state=random_state),
             m if drawn is None else len(np.unique(drawn)),
+            drawn,
         )
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tlfeatures.names import number
+from tlfeatures.names import chance, number
 from tlfeatures.terminal.shared_lines import missing_lines
 from tlfeatures.terminal.tables import filled, interval, score_words, table
 
@@ -23,7 +23,7 @@ _MARKS = {"best": "*", "not different": "*", "different": "", "untested": "?"}
 
 def ranking_lines(comparison: Comparison) -> list[str]:
     """Give the table of heads, the reasons for what is missing, and the methods."""
-    from tlfeatures.benchmarking.comparison import INTERVALS
+    from tlfeatures.benchmarking.comparison import INTERVALS, WITHIN
 
     ranking, scoring = comparison.ranking, comparison.scoring
     notes = [f"{INTERVALS}."]
@@ -31,6 +31,8 @@ def ranking_lines(comparison: Comparison) -> list[str]:
         notes.append(_SPREAD)
     if len(ranking) > 1:
         notes += [f"{comparison.test_method}.", _MARK]
+    if comparison.has_within:
+        notes.append(f"{WITHIN}.")
     notes.append(_SECONDS)
     missing = missing_lines(_missing_of(ranking, scoring))
     return [_ranks(comparison), *missing, "", *map(filled, notes)]
@@ -74,6 +76,7 @@ def _ranks(comparison: Comparison) -> str:
         *(["std of folds"] if folds else []),
         *map(score_words, names[1:]),
         *(["p"] if several else []),
+        *(["within 1 point"] if comparison.has_within else []),
         *(["repeats"] if repeats else []),
         "fit s",
     ]
@@ -86,6 +89,7 @@ def _ranks(comparison: Comparison) -> str:
             *([_spread(rank, scoring)] if folds else []),
             *(_number(rank, name) for name in names[1:]),
             *([_p_value(rank)] if several else []),
+            *([chance(rank.within)] if comparison.has_within else []),
             *([str(rank.repeats)] if repeats else []),
             f"{rank.fit_seconds:.2f}",
         ]
