@@ -8,6 +8,7 @@ best` prints the tables, the procedure of before beside the one of the package.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -114,10 +115,7 @@ def now(right: NDArray[np.bool_], case: Case) -> tuple[NDArray[np.intp], list[bo
     outcomes, _ = compare_images(
         ranked, scores, "accuracy", scorer, shared=case.folds * case.fraction
     )
-    different = [
-        outcome.standing(place == 0) == "different" for place, outcome in enumerate(outcomes)
-    ]
-    return order, different
+    return order, _different(outcomes)
 
 
 def before(scores: Floats, fraction: float) -> tuple[NDArray[np.intp], list[bool]]:
@@ -154,9 +152,11 @@ def by_folds(scores: Floats, fraction: float, folds: int) -> tuple[NDArray[np.in
     ]
     best = {"score": float(scores[order[0]].mean()), "interval": None, "reason": None}
     outcomes, _ = compare_folds(ranked, best, "any")
-    return order, [
-        outcome.standing(place == 0) == "different" for place, outcome in enumerate(outcomes)
-    ]
+    return order, _different(outcomes)
+
+
+def _different(outcomes: Sequence[Outcome]) -> list[bool]:
+    return [outcome.standing(place == 0) == "different" for place, outcome in enumerate(outcomes)]
 
 
 def fold_scores(right: NDArray[np.bool_], folds: int) -> Floats:
@@ -227,10 +227,20 @@ COMPARED = [
     (heads, folds, repeats) for heads in (5, 10, 20) for folds in (5, 10) for repeats in (1, 3)
 ]
 
+SIZES = (60, 300, 1000)
+KINDS = {
+    "all correlated": (),
+    "uncorrelated": (0.01,) * 10,
+    "five correlated, five noisy": (0.9,) * 5 + (0.3,) * 5,
+    "one noisy": (0.01,) + (0.85,) * 9,
+}
+
 
 def run(draws: int) -> str:
     """Return the tables in Markdown."""
-    return "\n\n".join([_folds_table(draws), _images_table(draws), _power_table(draws)])
+    return "\n\n".join(
+        [make(draws) for make in (_folds_table, _images_table, _kinds_table, _power_table)]
+    )
 
 
 def _folds_table(draws: int) -> str:
@@ -249,21 +259,20 @@ def _unequal(heads: int) -> Floats:
 
 def _images_table(draws: int) -> str:
     rows = []
-    for heads, folds, repeats in COMPARED:
-        found = [level(Case(heads, images, folds, repeats), draws) for images in (60, 300, 1000)]
-        noisy = tuple(np.where(np.arange(heads) < heads // 2, 0.9, 0.3).tolist())
-        others = [
-            level(Case(heads, 300, folds, repeats, image=image), draws)[1]
-            for image in (noisy, (0.01,) * heads)
-        ]
-        rows.append((heads, folds, repeats, *(pair[1] for pair in found), *others, found[1][0]))
-    return _markdown(
-        (
-            *("heads", "folds", "repeats", "60 images", "300 images", "1,000 images"),
-            *("300, unequal variances", "300, uncorrelated", "before, 300 images"),
-        ),
-        rows,
-    )
+    for case in COMPARED:
+        found = [level(Case(case[0], images, *case[1:]), draws) for images in SIZES]
+        rows.append((*case, found[1][0], *(now for _, now in found)))
+    header = ("heads", "folds", "repeats", "before, 300 images")
+    return _markdown((*header, *(f"now, {images:,} images" for images in SIZES)), rows)
+
+
+def _kinds_table(draws: int) -> str:
+    rows = []
+    for name, image in KINDS.items():
+        found = [level(Case(10, images, image=image), draws) for images in SIZES]
+        rows.append((name, found[1][0], *(now for _, now in found)))
+    header = ("ten heads, 5 folds", "before, 300 images")
+    return _markdown((*header, *(f"now, {images:,} images" for images in SIZES)), rows)
 
 
 def _power_table(draws: int) -> str:
@@ -279,11 +288,11 @@ def _power_table(draws: int) -> str:
     return _markdown(("heads", "images", "before", "now"), rows)
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[float]]) -> str:
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[float | str]]) -> str:
     """Write a table; shares, which are floats, as percentages."""
     lines = [header, ["---:"] * len(header)]
     lines += [
-        [f"{100 * cell:.1f} %" if isinstance(cell, float) else f"{cell:,}" for cell in row]
+        [f"{100 * cell:.1f} %" if isinstance(cell, float) else str(cell) for cell in row]
         for row in rows
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

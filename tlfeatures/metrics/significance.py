@@ -167,13 +167,14 @@ def largest_of_pairs(covariance: ArrayLike, errors: ArrayLike, df: int) -> Large
     normal = random.standard_normal((_DRAWS, len(table)))
     scale = np.sqrt(random.chisquare(df, _DRAWS) / df)
     scores = (vectors * np.sqrt(np.maximum(values, 0)) @ normal.T) / scale
-    largest = np.zeros(_DRAWS)
+    scores, errors = scores.astype(np.float32), errors.astype(np.float32)  # twice as fast
+    largest = np.zeros(_DRAWS, np.float32)
     for head in range(len(table) - 1):
         own = errors[head, head + 1 :, None]
         gaps = np.abs(scores[head] - scores[head + 1 :])
-        gaps *= np.divide(1.0, own, where=own > 0, out=np.zeros_like(own))
+        gaps *= np.divide(1, own, where=own > 0, out=np.zeros_like(own))
         np.maximum(largest, gaps.max(axis=0), out=largest)
-    return LargestStatistic(np.sort(largest))
+    return LargestStatistic(np.sort(largest).astype(np.float64))
 
 
 # ---- from the scores of folds
