@@ -18,21 +18,17 @@ INTERVALS = (
     "was not trained on the image). If all predictions are right, or all are wrong, it is Wilson's "
     "interval"
 )
-_PAIRS = (
-    "It takes into account that the best of all heads was chosen: it is the p value of the largest "
-    "difference of all pairs of equally good heads (Hsu 1996)"
+_IMAGES = (
+    "p: p value of the difference to the best head, by a paired test over the tested images, or "
+    "over whole groups if there are any."
 )
-_TRAINING = (
-    "The variance of a difference includes the effect of other training images (Nadeau and Bengio "
-    "2003)"
-)
+_TRAINING = "Its variance includes the effect of other training images (Nadeau and Bengio 2003)."
+_BEST = "The test takes into account that the best of all heads was chosen (Hsu 1996)"
 TESTS = {
-    "images": "p: p value of the difference to the best head, by a paired test over the tested "
-    f"images, or over whole groups if there are any. {_TRAINING}. {_PAIRS}",
-    "split": "p: p value of the difference to the best head, by a paired test over the tested "
-    f"images, or over whole groups if there are any. {_PAIRS}",
-    "folds": "p: p value of the difference to the best head, by a corrected resampled t-test of "
-    f"the fold scores. {_TRAINING}. {_PAIRS}",
+    "images": f"{_IMAGES} {_TRAINING} {_BEST}",
+    "split": f"{_IMAGES} {_BEST}",
+    "folds": "p: p value of the difference to the best head, by a t-test of the scores of folds. "
+    f"{_TRAINING} {_BEST}",
 }
 WITHIN = (
     "within 1 point: probability that the head is at most 1 percentage point better or worse than "

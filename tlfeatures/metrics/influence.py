@@ -44,8 +44,8 @@ def influences(
 
     References
     ----------
-    B. Efron and R. Tibshirani (1993), An Introduction to the Bootstrap, section 22.6: the
-    infinitesimal jackknife.
+    B. Efron (1982), The Jackknife, the Bootstrap and Other Resampling Plans, SIAM, chapter 6: the
+    infinitesimal jackknife and the influence function.
     E. DeLong, D. DeLong and D. Clarke-Pearson (1988), Comparing the areas under two or more
     correlated receiver operating characteristic curves, Biometrics 44, 837-845: for ROC AUC.
     """

@@ -158,8 +158,8 @@ def largest_of_pairs(covariance: ArrayLike, errors: ArrayLike, df: int) -> Large
     ----------
     J. Hsu (1996), Multiple Comparisons: Theory and Methods, Chapman & Hall, chapters 4 and 5:
     comparisons with the best, and of all pairs.
-    J. Tukey (1953) and C. Kramer (1956), Biometrics 12, 307-310: the largest of all pairs with
-    unequal variances. A. Hayter (1984), Annals of Statistics 12, 61-75: it holds its level.
+    C. Kramer (1956), Extension of multiple range tests to group means with unequal numbers of
+    replications, Biometrics 12, 307-310: Tukey's largest of all pairs, with unequal variances.
     """
     table, errors = np.asarray(covariance, np.float64), np.asarray(errors, np.float64)
     values, vectors = np.linalg.eigh(table)
