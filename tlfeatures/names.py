@@ -95,6 +95,15 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def chance(probability: float | None) -> str:
+    """Return a probability of 0.97 as `97 %`; never 0 or 100 %. It is empty for None."""
+    if probability is None:
+        return ""
+    if probability > 0.99:
+        return "over 99 %"
+    return "under 1 %" if probability < 0.01 else percent(probability)
+
+
 def one_line(text: str) -> str:
     """Escape characters that can't be printed: names of files may hold newlines."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

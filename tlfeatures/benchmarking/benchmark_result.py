@@ -137,8 +137,9 @@ class Benchmark:
             Columns `head` (as in the ranking), `embedding`, `standing`; for each score its value
             `SCORE`, the bounds `SCORE_low` and `SCORE_high` of its 95 % interval, and the standard
             deviation `SCORE_std` of the folds; `difference` to the best head with `difference_low`
-            and `difference_high`, `p`, `fit_seconds`, `tuned` and `repeats`. Scores are from 0 to 1
-            (`log_loss`: from 0). NaN where there is none.
+            and `difference_high`, `p`, the probabilities `within` (within 1 percentage point of the
+            best head) and `worse` (worse by more), `fit_seconds`, `tuned` and `repeats`. Scores are
+            from 0 to 1 (`log_loss`: from 0). NaN where there is none.
 
         Raises
         ------
@@ -152,6 +153,8 @@ class Benchmark:
             "difference_low": [low for low, _ in bounds],
             "difference_high": [high for _, high in bounds],
             "p": [rank.p for rank in ranking],
+            "within": [rank.within for rank in ranking],
+            "worse": [rank.worse for rank in ranking],
             "fit_seconds": [rank.fit_seconds for rank in ranking],
         }
         return data_frame(
@@ -259,7 +262,7 @@ _RANK: dict[str, Any] = {
     **dict.fromkeys(("head", "embedding", "classifier", "label", "standing"), str),
     "reason": str | None,
     **dict.fromkeys(("params", "scores"), dict),
-    **dict.fromkeys(("difference", "p"), float | int | None),
+    **dict.fromkeys(("difference", "p", "within", "worse"), float | int | None),
     "difference_interval": list | None,
     **{"fit_seconds": float | int, "repeats": int, "keys": list},
     **dict.fromkeys(("best", "tuned"), bool),

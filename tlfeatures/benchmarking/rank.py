@@ -17,7 +17,13 @@ from tlfeatures.benchmarking.head_labels import embedding_labels, head_labels
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.benchmarking.verdict.write import write_verdict
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images
+from tlfeatures.metrics.against_best import (
+    FoldScores,
+    Outcome,
+    by_images,
+    compare_folds,
+    compare_images,
+)
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.chosen import chosen_scores
 from tlfeatures.metrics.score_records import PooledScore, Score, score_record
@@ -153,12 +159,13 @@ def _tests(
     scorer: BootstrapScorer,
 ) -> tuple[list[Outcome], float]:
     """Test all heads against the best; return the outcomes and the detectable difference."""
-    if folds > 1:
+    if folds > 1 and not by_images(scoring, scorer.units):
         fold_scores = [[_fold_scores(entry, scoring) for entry in repeats] for repeats in ranked]
         return compare_folds(fold_scores, scores[0][scoring], scoring)
     predictions = [_predictions(repeats) for repeats in ranked]
     own = [by_name[scoring] for by_name in scores]
-    return compare_images(predictions, own, scoring, scorer), math.nan
+    shared = folds * ranked[0][0].facts["test_fraction"] if folds > 1 else 0.0
+    return compare_images(predictions, own, scoring, scorer, shared=shared)
 
 
 def _fold_scores(entry: Entry, scoring: str) -> FoldScores:
@@ -205,4 +212,6 @@ def _rank(
         keys=[entry.facts["key"] for entry in entries],
         standing=standing,
         reason=outcome.reason,
+        within=finite_or_none(outcome.within),
+        worse=finite_or_none(outcome.worse),
     )

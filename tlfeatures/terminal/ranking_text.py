@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tlfeatures.names import number
+from tlfeatures.names import chance, number
 from tlfeatures.terminal.groups_text import group_lines
 from tlfeatures.terminal.shared_lines import missing_lines
 from tlfeatures.terminal.tables import filled, score_words, spread, table
@@ -29,7 +29,7 @@ _MARKS = {"best": "*", "not different": "*", "different": "", "untested": "?"}
 
 def ranking_lines(comparison: Comparison) -> list[str]:
     """Give the table of heads, the reasons for what is missing, and the methods."""
-    from tlfeatures.benchmarking.comparison import INTERVALS
+    from tlfeatures.benchmarking.comparison import INTERVALS, WITHIN
 
     ranking, scoring = comparison.ranking, comparison.scoring
     intervals = any(rank.scores[scoring]["interval"] for rank in ranking)
@@ -40,6 +40,8 @@ def ranking_lines(comparison: Comparison) -> list[str]:
         notes.append(_SPREAD)
     if len(ranking) > 1:
         notes += [f"{comparison.test_method}.", _MARK]
+    if comparison.has_within:
+        notes.append(f"{WITHIN}.")
     notes.append(_SECONDS)
     missing = missing_lines([*_missing_of_chosen(comparison), *_missing_of(ranking, scoring)])
     of = comparison.name_of(ranking[0]) if len(ranking) > 1 else ""
@@ -97,6 +99,7 @@ def _ranks(comparison: Comparison) -> str:
         *(["std of folds"] if folds else []),
         *map(score_words, names[1:]),
         *(["p"] if several else []),
+        *(["within 1 point"] if comparison.has_within else []),
         *(["repeats"] if repeats else []),
         "fit s",
     ]
@@ -109,6 +112,7 @@ def _ranks(comparison: Comparison) -> str:
             *([_spread(rank, scoring)] if folds else []),
             *(_number(rank, name) for name in names[1:]),
             *([_p_value(rank)] if several else []),
+            *([chance(rank.within)] if comparison.has_within else []),
             *([str(rank.repeats)] if repeats else []),
             f"{rank.fit_seconds:.2f}",
         ]
@@ -139,6 +143,7 @@ def _best(
             *([""] if comparison.folds > 1 else []),
             *values[1:],
             "",  # no test
+            *([""] if comparison.has_within else []),
             *([""] if repeats else []),
             "",
         ]

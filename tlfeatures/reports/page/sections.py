@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.benchmarking.comparison import WITHIN, Comparison, Rank
 from tlfeatures.benchmarking.control import BEATEN, MEANINGS
 from tlfeatures.benchmarking.ranking_html import any_interval
 from tlfeatures.dataset.dataset import BETWEEN_FILES
@@ -26,6 +26,7 @@ from tlfeatures.metrics.scores import (
 from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
+from tlfeatures.names import chance
 from tlfeatures.reports.diagnostics import (
     Confusion,
     EmbeddingMap,
@@ -76,6 +77,7 @@ def ranking(comparison: Comparison) -> dict[str, Any]:
         "spread": comparison.folds > 1,
         "test": comparison.test_method,
         "tested": len(rows) > 1,
+        "within": WITHIN if comparison.has_within else "",
     }
 
 
@@ -103,6 +105,8 @@ def _ranked(rank: Rank, names: Sequence[str]) -> dict[str, Any]:
         "difference": rank.difference,
         "difference_text": _difference(rank.difference, names[0]),
         "p": rank.p,
+        "within": rank.within,
+        "within_text": chance(rank.within),
         "seconds": rank.fit_seconds,
         "best": rank.best,
         **_STANDINGS[rank.standing],
