@@ -15,6 +15,7 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.heads.parameters import plain_params
 from tlfeatures.html_tables import facts_html, result_html
 from tlfeatures.models.model import Model
+from tlfeatures.models.probabilities import Probabilities
 from tlfeatures.names import counted
 
 if TYPE_CHECKING:
@@ -73,6 +74,12 @@ class FitResult:
         return self.benchmark.comparison.verdict
 
     @property
+    def probabilities(self) -> Probabilities | None:
+        """How the probabilities of the best head are calibrated; None if it gives none."""
+        saved_on = None if self.model is None else len(self.data)
+        return self.benchmark.probabilities_of(saved_on=saved_on)
+
+    @property
     def included(self) -> list[str]:
         """Names of the splits, in addition to train, that the saved head is fitted on."""
         return included_splits(self.data, self.benchmark.study.facts["split"])
@@ -99,6 +106,7 @@ class FitResult:
             "tuned": any(rank.tuned for rank in self.ranking),
             "scoring": comparison.scoring,
             "verdict": comparison.verdict,
+            "probabilities": None if self.probabilities is None else self.probabilities.to_dict(),
             "heads": [self._head(rank) for rank in self.ranking],
         }
 
@@ -131,6 +139,7 @@ def model_facts(result: Benchmark, data: Dataset, head: BaseEstimator) -> dict[s
     """
     study, comparison = result.study.facts, result.comparison
     first = comparison.ranking[0]
+    probabilities = result.probabilities_of(saved_on=len(data))
     return {
         "params": plain_params(head),
         "tuned": first.tuned,
@@ -139,6 +148,7 @@ def model_facts(result: Benchmark, data: Dataset, head: BaseEstimator) -> dict[s
         **{name: study[name] for name in ("split", "folds", "groups", "copies", "tested")},
         "scores": first.scores,
         "verdict": comparison.verdict,
+        "probabilities": None if probabilities is None else probabilities.to_dict(),
     }
 
 

@@ -18,6 +18,7 @@ from tlfeatures.metrics.scores import score_name
 from tlfeatures.models.backbone_facts import plain_backbones
 from tlfeatures.models.card_backbones import settings_lines, weights_lines
 from tlfeatures.models.markdown import escaped, table_lines
+from tlfeatures.models.probabilities import Probabilities
 from tlfeatures.names import number
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
@@ -187,6 +188,9 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     if facts.get("verdict"):
         yield ""
         yield " ".join(map(escaped, facts["verdict"]))
+    if facts.get("probabilities"):
+        yield ""
+        yield Probabilities.of(facts["probabilities"]).sentence
     if facts.get("compared", 1) > 1:
         yield ""
         yield (

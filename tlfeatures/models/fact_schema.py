@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tlfeatures.heads.calibration_methods import METHODS
+
 Kind = Callable[[Any], bool]
 
 
@@ -85,6 +87,14 @@ _OUTLIERS = record(
     {"share": is_number},
 )
 
+_PROBABILITIES = record(
+    {
+        "method": lambda value: value is None or value in METHODS,
+        **dict.fromkeys(("fold_images", "images"), optional(is_count)),
+        "log_loss": optional(is_number),
+        "calibration_error": is_number,
+    }
+)
 _BACKBONE = record(
     {"name": is_text, "spec": lambda value: isinstance(value, dict), "embedding": is_text}
 )
@@ -126,6 +136,7 @@ _FURTHER: dict[str, Kind] = {
     "outliers": _OUTLIERS,
     "joined": list_of(_BACKBONE),
     "sketched": list_of(_columns),
+    "probabilities": optional(_PROBABILITIES),
 }
 
 

@@ -21,7 +21,8 @@ the memory or crash the process. Invariants, and the modules that check them:
     columns of each backbone that ``copies.npy`` sketches). The command `fit` adds
     ``params``, ``tuned``, ``split``, ``included`` (tested splits that the head is also fitted on),
     ``folds``, ``groups``, ``copies``, ``compared`` (number of heads), ``tested`` (number of
-    images), ``scores`` and ``verdict`` (sentences). `fact_schema` has the type of each fact. The
+    images), ``scores``, ``verdict`` (sentences) and
+    ``probabilities`` (of the class `Probabilities`). `fact_schema` has the type of each fact. The
     command `info` reads only this member.
 ``schema.json`` and ``*.npy`` in the same folder
     The fitted head, as skops stores it (JSON and NumPy arrays).

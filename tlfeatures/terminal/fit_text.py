@@ -16,7 +16,7 @@ from tlfeatures.terminal.shared_lines import (
     trained_on,
     validation,
 )
-from tlfeatures.terminal.tables import score_words, table
+from tlfeatures.terminal.tables import filled, score_words, table
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.comparison import Rank
@@ -50,6 +50,8 @@ def render_fit(result: FitResult) -> str:
         else:
             lines += [f"\n{_folds(ranking[0])}", *missing_lines(_missing_in_folds(ranking[0]))]
     lines += ["", *verdict_lines(result.benchmark.comparison)]
+    if result.probabilities is not None:
+        lines.append(filled(result.probabilities.sentence))
     if result.model_file is None:
         lines.append("\nNo model was saved; -o MODEL saves the best head.")
     else:
