@@ -105,7 +105,8 @@ def test_no_probability_is_surer_than_those_of_the_inner_folds(name):
     odds = np.log(table[:, 1] / table[:, 0])
     ends = last.slope_ * np.array([last.lowest_, last.highest_]) + last.intercept_
     np.testing.assert_allclose(np.clip(odds, *ends), odds, atol=1e-9)
-    np.testing.assert_allclose([odds.min(), odds.max()], ends)
+    if name != "rbf-svm":  # whose decisions of far images are all the same
+        np.testing.assert_allclose([odds.min(), odds.max()], ends)
     assert last.calibration_ == ("sigmoid", len(y))
 
 
