@@ -33,7 +33,7 @@ def test_copies_of_training_images_are_left_out_and_named(tmp_path: Path) -> Non
     found = evaluate(tmp_path / "m.model", new)
     assert (found.images, found.seen) == (16, 2)
     named = {(Path(id_).parent.name, Path(id_).stem) for id_ in found.nearly_seen}
-    # Crops of one texture are alike, so that some of the other crops count as copies, too.
+    # Some of the other crops count as copies, too.
     assert named >= {(label, how) for label in classes for how in HOW[:3]}
     every = evaluate(tmp_path / "m.model", new, near_duplicates=None)
     assert (every.tested, every.nearly_seen) == (14, None)
