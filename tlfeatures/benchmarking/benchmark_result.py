@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.benchmarking.entries import Entry, groups_of
 from tlfeatures.benchmarking.predictions import predictions_table
+from tlfeatures.benchmarking.probability_facts import probability_facts
 from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.benchmarking.store.checks import check_items, check_kinds, check_scores, remedy
 from tlfeatures.benchmarking.store.format import CONTROL_FACTS, RESULTS
@@ -32,6 +33,7 @@ from tlfeatures.html_tables import facts_html, result_html
 from tlfeatures.metrics.group_scores import MOST_SHOWN, GroupScores
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.metrics.score_records import score_columns
+from tlfeatures.models.probabilities import Probabilities
 from tlfeatures.names import counted
 
 if TYPE_CHECKING:
@@ -127,6 +129,28 @@ class Benchmark:
         """
         entries = self.entries_of(self.ranking[0] if rank is None else rank)
         return groups_of(entries, self.study, most=most)
+
+    def probabilities_of(
+        self, rank: Rank | None = None, *, saved_on: int | None = None
+    ) -> Probabilities | None:
+        """Return how the probabilities of a head are calibrated, and how good they are.
+
+        Parameters
+        ----------
+        rank : Rank, optional
+            A rank of `ranking`; by default the first, the best head.
+        saved_on : int, optional
+            Number of images that the saved head is fitted on.
+
+        Returns
+        -------
+        Probabilities or None
+            Of the first repeat. None if the head gives no probabilities. `predictions_of` and
+            `tlfeatures.reports.diagnostics.reliability` give the whole reliability diagram.
+        """
+        rank = self.ranking[0] if rank is None else rank
+        first, *_ = self.entries_of(rank)
+        return probability_facts(rank, first, OutOfFold.of(self.study, first), saved_on)
 
     def to_frame(self) -> DataFrame:
         """Return a data frame with one row for each head of the ranking. It needs pandas.

@@ -20,6 +20,7 @@ from tlfeatures.models.backbone_facts import plain_backbones
 from tlfeatures.models.card_backbones import settings_lines, weights_lines
 from tlfeatures.models.markdown import escaped, table_lines
 from tlfeatures.models.operating_point import OperatingPoint
+from tlfeatures.models.probabilities import Probabilities
 from tlfeatures.names import folds_in_words, number
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
@@ -192,6 +193,9 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     if facts.get("verdict"):
         yield ""
         yield " ".join(map(escaped, facts["verdict"]))
+    if facts.get("probabilities"):
+        yield ""
+        yield Probabilities.of(facts["probabilities"]).sentence
     yield from _controls(facts)
     yield from _point(facts)
 

@@ -52,6 +52,8 @@ def render_fit(result: FitResult) -> str:
             lines += [f"\n{_folds(ranking[0])}", *missing_lines(_missing_in_folds(ranking[0]))]
     lines += controls_lines(result.benchmark.comparison)
     lines += ["", *verdict_lines(result.benchmark.comparison)]
+    if result.probabilities is not None:
+        lines.append(filled(result.probabilities.sentence))
     if result.point_sentences:
         lines += ["", *map(filled, result.point_sentences)]
     if result.model_file is None:

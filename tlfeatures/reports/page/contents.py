@@ -95,6 +95,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
     rank = analyses.rank(options.head, options.embedding)
     predictions, comparison = analyses.predictions(rank), analyses.benchmark.comparison
     pairs = analyses.benchmark.study.facts["copy_pairs"]
+    calibration = analyses.benchmark.probabilities_of(rank)
     parts = _OptionalParts(analyses, rank, options)
     audit, points = parts.audit, parts.points
     album = Album.of(predictions, {} if points is None else points)
@@ -118,6 +119,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         "mistakes_count": int(predictions.wrong.sum()),
         "uncertain": gallery(predictions, predictions.uncertain(), pictures),
         "probabilities": sections.probabilities(predictions),
+        "calibration": None if calibration is None else calibration.sentence,
         "learning_curve": parts.learning_curve(),
         "epochs": parts.epochs(),
         "map": parts.map(album),
