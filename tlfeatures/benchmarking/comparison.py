@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.benchmarking.control import Control
 from tlfeatures.metrics.chosen import ChosenScore
 from tlfeatures.metrics.group_scores import GroupScores
 from tlfeatures.metrics.score_records import Score, score_line
@@ -165,6 +166,9 @@ class Comparison:
         The accuracy of always predicting the largest class.
     backbones : list of BackboneRank
         The backbones, the best first; empty if there is only one.
+    controls : list of Control
+        Simple rules that the best head must beat: the largest class, colours, properties of the
+        files, and permuted labels.
     chosen : dict of name to ChosenScore
         The ranking score and the accuracy of the best head, corrected for having been chosen.
     groups : GroupScores or None
@@ -178,6 +182,7 @@ class Comparison:
     folds: int
     largest_class: LargestClass
     backbones: list[BackboneRank] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
     chosen: dict[str, ChosenScore] = field(default_factory=dict)
     groups: GroupScores | None = None
 
@@ -267,11 +272,13 @@ class Comparison:
         chosen = {name: ChosenScore(**score) for name, score in facts["chosen"].items()}
         backbones = [BackboneRank(**backbone) for backbone in facts["backbones"]]
         groups = None if facts["groups"] is None else GroupScores.from_dict(facts["groups"])
+        controls = [Control(**control) for control in facts["controls"]]
         return cls(
             ranking=ranking,
             largest_class=largest,
             backbones=backbones,
             chosen=chosen,
             groups=groups,
+            controls=controls,
             **own,
         )

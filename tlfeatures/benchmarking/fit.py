@@ -180,7 +180,7 @@ def fit(
         with Trainer(dataset, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer:
             compute_entries(trainer, plan, store)
             count.finish()
-            result = ranked(plan, store)
+            result = ranked(plan, store, [dataset])
             point = None
             if target is not None and positive is not None:
                 point = point_of(result, dataset, target, positive)

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 
 from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.comparison import Rank
+from tlfeatures.benchmarking.control import CONTROL_FACTS
 from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.heads.parameters import plain_params
@@ -114,6 +115,7 @@ class FitResult:
             "scoring": comparison.scoring,
             "chosen": {name: asdict(score) for name, score in comparison.chosen.items()},
             "verdict": comparison.verdict,
+            "controls": [asdict(control) for control in comparison.controls],
             "operating_point": None if point is None else point.to_dict(),
             "heads": [self._head(rank) for rank in self.ranking],
         }
@@ -165,6 +167,10 @@ def model_facts(
         "scores": first.scores,
         "chosen": {name: asdict(score) for name, score in comparison.chosen.items()},
         "verdict": comparison.verdict,
+        "controls": [
+            {name: getattr(control, name) for name in CONTROL_FACTS}
+            for control in comparison.controls
+        ],
         **({} if point is None else {"operating_point": point.to_dict()}),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tlfeatures.benchmarking.backbones import backbones_of, rank_backbones
 from tlfeatures.benchmarking.comparison import Comparison, LargestClass, Rank
+from tlfeatures.benchmarking.control import Control
 from tlfeatures.benchmarking.entries import Entry, series_of
 from tlfeatures.benchmarking.head_labels import embedding_labels, head_labels
 from tlfeatures.benchmarking.study import Study
@@ -29,7 +30,11 @@ _NOT_SCORED = "another repeat of the benchmark was computed without this score"
 
 
 def compare(
-    entries: Sequence[Entry], study: Study, scoring: str, scorer: BootstrapScorer
+    entries: Sequence[Entry],
+    study: Study,
+    scoring: str,
+    scorer: BootstrapScorer,
+    controls: Callable[[Comparison], list[Control]] | None = None,
 ) -> Comparison:
     """Rank the entries of a study, with an interval and a test against the best for each head.
 
@@ -42,6 +47,8 @@ def compare(
         Name of the score that ranks the heads.
     scorer : BootstrapScorer
         Scorer of the tested images. It scores all heads on the same resamples.
+    controls : callable, optional
+        Returns the controls of a ranking.
 
     Returns
     -------
@@ -80,6 +87,8 @@ def compare(
         chosen=chosen_scores([_predictions(each) for each in ranked], scores, scoring, scorer),
         groups=_groups(ranked[0], study, scorer),
     )
+    if controls is not None:
+        comparison = replace(comparison, controls=controls(comparison))
     return replace(comparison, verdict=write_verdict(comparison, scorer))
 
 

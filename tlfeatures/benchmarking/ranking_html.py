@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.benchmarking.control import BEATEN
 from tlfeatures.html_tables import MOST_ROWS, Cell, table_html, text_html
 from tlfeatures.metrics.score_records import PooledScore, spread_text
-from tlfeatures.metrics.scores import score_text, score_title
+from tlfeatures.metrics.scores import bounds_text, score_text, score_title
 
 _MARKS = {"best": "● ", "not different": "● ", "different": "○ ", "untested": "? "}
 _LEGEND = (
@@ -47,7 +48,27 @@ def ranking_parts(comparison: Comparison) -> list[str]:
         table,
         *([text_html(_CORRECTED.format(len(ranking)), "note")] if best else []),
         text_html(_LEGEND if tested else "", "note"),
+        *_controls(comparison),
     ]
+
+
+def _controls(comparison: Comparison) -> list[str]:
+    """Return the table of controls, without those that were not computed."""
+    shown = [control for control in comparison.controls if control.score is not None]
+    rows: list[list[Cell]] = [
+        [
+            control.name,
+            (
+                score_text("accuracy", control.score) or "",
+                bounds_text("accuracy", control.interval),
+            ),
+            BEATEN[control.beaten],
+        ]
+        for control in shown
+    ]
+    caption = "Controls: simple rules on the same folds, which the best head must beat"
+    header = ["control", score_title("accuracy"), "best head is better"]
+    return [table_html(header, rows, caption=caption)] if rows else []
 
 
 def _best(comparison: Comparison, names: Sequence[str], *, several: bool) -> list[list[Cell]]:

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.common_images import load_datasets
+from tlfeatures.benchmarking.comparison import Comparison
 from tlfeatures.benchmarking.compute import FIT_VERSION, compute_entries
+from tlfeatures.benchmarking.control import Control
+from tlfeatures.benchmarking.controls import compute_controls
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.benchmarking.plan import Plan
 from tlfeatures.benchmarking.rank import compare
@@ -154,7 +157,7 @@ def benchmark(
             with Trainer(dataset, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer:
                 compute_entries(trainer, plan, store)
         count.finish()
-    return ranked(plan, store)
+    return ranked(plan, store, datasets)
 
 
 def checked_heads(heads: Heads, params: Mapping[str, Any] | None) -> dict[str, OneHead]:
@@ -212,7 +215,7 @@ def open_store(
     return store
 
 
-def ranked(plan: Plan, store: ResultStore) -> Benchmark:
+def ranked(plan: Plan, store: ResultStore, datasets: Sequence[Dataset]) -> Benchmark:
     """Rank the entries of a store, and write the ranking. Entries of other runs are included.
 
     Parameters
@@ -221,6 +224,8 @@ def ranked(plan: Plan, store: ResultStore) -> Benchmark:
         Its first score ranks the heads.
     store : ResultStore
         The entries. If the store has a folder, the ranking is written to it.
+    datasets : sequence of Dataset
+        All datasets of this run, for the controls.
 
     Raises
     ------
@@ -234,7 +239,11 @@ def ranked(plan: Plan, store: ResultStore) -> Benchmark:
     with store.updating():
         store.name_files()
         entries = _rankable(store.entries, plan.ranked_by)
-        comparison = compare(entries, store.study, plan.ranked_by, plan.scorer)
+
+        def controls(ranking: Comparison) -> list[Control]:
+            return compute_controls(ranking, plan, store, datasets)
+
+        comparison = compare(entries, store.study, plan.ranked_by, plan.scorer, controls)
         store.write(comparison.to_dict())
     folder = None if store.folder is None else str(store.folder)
     return Benchmark(store.study, store.entries, comparison, store.computed, folder, store.commands)

@@ -192,6 +192,7 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     if facts.get("verdict"):
         yield ""
         yield " ".join(map(escaped, facts["verdict"]))
+    yield from _controls(facts)
     yield from _point(facts)
 
 
@@ -234,6 +235,33 @@ def _point(facts: Facts) -> Iterator[str]:
     )
 
 
+def _controls(facts: Facts) -> Iterator[str]:
+    """Show the accuracy of simple rules on the same images, which the head must beat."""
+    controls = facts.get("controls", [])
+    shown = [control for control in controls if control["score"] is not None]
+    if not shown:
+        return
+    yield ""
+    yield "Controls are simple rules on the same folds, which the head must beat:"
+    yield ""
+    beaten = {True: "yes", False: "not surely", None: "none"}
+    rows = [
+        [
+            f"{control['name']}: {control['about']}",
+            number(control["score"]),
+            _bounds(control["interval"]),
+            beaten[control["beaten"]],
+        ]
+        for control in shown
+    ]
+    yield from table_lines(["control", "accuracy", "95 % interval", "head is better"], rows)
+    reasons = (f"{c['name']}: {c['reason']}" for c in controls if c["reason"])
+    missing = "; ".join(reasons)
+    if missing:
+        yield ""
+        yield f"Controls that were not computed: {escaped(missing)}."
+
+
 def _how(facts: Facts) -> str:
     """Describe how the scores were measured, and which images the saved head is fitted on."""
     split = facts["split"]
@@ -258,7 +286,10 @@ def _spread(row: Facts) -> str:
     """Write the interval of a score, or the range between a few groups."""
     if row.get("groups_range") is not None:
         return range_line(row["groups_range"])
-    interval = row["interval"]
+    return _bounds(row["interval"])
+
+
+def _bounds(interval: Sequence[float] | None) -> str:
     return "none" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 

@@ -99,6 +99,17 @@ _OUTLIERS = record(
     {"share": is_number},
 )
 
+_CONTROL = record(
+    {
+        **dict.fromkeys(("name", "about"), is_text),
+        "score": optional(is_number),
+        "interval": optional(_interval),
+        "beaten": optional(lambda value: isinstance(value, bool)),
+        "reason": optional(is_text),
+        "classes": list_of(is_text),
+    }
+)
+
 
 def _share(value: Any) -> bool:
     return is_number(value) and 0 <= value <= 1
@@ -196,6 +207,7 @@ _FURTHER: dict[str, Kind] = {
     "included": list_of(is_text),
     "verdict": list_of(is_text),
     "scores": mapping_of(_SCORE),
+    "controls": list_of(_CONTROL),
     "chosen": mapping_of(_CHOSEN),
     "outliers": _OUTLIERS,
     "sets": _SETS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tlfeatures.names import counted
+from tlfeatures.terminal.controls_text import controls_lines
 from tlfeatures.terminal.ranking_text import ranking_lines, verdict_lines
 from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS, images_line, validation
 
@@ -23,7 +24,8 @@ def render_benchmark(result: Benchmark) -> str:
     lines.append(f"{embeddings[0]}; {how}" if len(embeddings) == 1 else how)
     if study["weights"] == "random":
         lines.append(RANDOM_WEIGHTS)
-    lines += ["", *ranking_lines(result.comparison), "", *verdict_lines(result.comparison)]
+    lines += ["", *ranking_lines(result.comparison), *controls_lines(result.comparison)]
+    lines += ["", *verdict_lines(result.comparison)]
     if result.out:
         reused = len(result.entries) - result.computed
         counts = f"{counted(result.computed, 'entry')} computed"

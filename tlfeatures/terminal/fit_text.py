@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlfeatures.names import number
+from tlfeatures.terminal.controls_text import controls_lines
 from tlfeatures.terminal.ranking_text import ranking_lines, verdict_lines
 from tlfeatures.terminal.shared_lines import (
     RANDOM_WEIGHTS,
@@ -49,6 +50,7 @@ def render_fit(result: FitResult) -> str:
             lines.append("\nTo see the scores of each fold, use --json or name one head.")
         else:
             lines += [f"\n{_folds(ranking[0])}", *missing_lines(_missing_in_folds(ranking[0]))]
+    lines += controls_lines(result.benchmark.comparison)
     lines += ["", *verdict_lines(result.benchmark.comparison)]
     if result.point_sentences:
         lines += ["", *map(filled, result.point_sentences)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfeatures.benchmarking.store.format import (
+    CONTROL_FACTS,
     ENTRY_SCORE,
     FILE_FACTS,
     FORMAT,
@@ -121,6 +122,16 @@ def check_scores(path: Path, scores: Any, names: Iterable[str]) -> None:
         check_kinds(path, score, ENTRY_SCORE)
         if score["groups_range"] is not None:
             check_kinds(path, score["groups_range"], GROUPS_RANGE)
+
+
+def check_control(path: Path, control: Any) -> None:
+    """Raise a FormatError if a fact of a control is missing or has a wrong type."""
+    check_kinds(path, control, CONTROL_FACTS)
+    for name in ("classes", "evidence"):
+        check_items(path, name, control[name], str)
+    if control["interval"] is not None:
+        bounds = dict(zip(("low", "high"), control["interval"], strict=False))
+        check_kinds(path, bounds, {"low": float | int, "high": float | int})
 
 
 @contextmanager

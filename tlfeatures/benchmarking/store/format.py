@@ -11,9 +11,9 @@
     together, and then their files are written one after the other. The key is a hash of everything
     that the values depend on, so the file of a key never changes.
 ``results.json``
-    The facts of the study and of all entries, the ranking and the verdict. It is written at the
-    end of each run. Readers of a benchmark ignore entries that this file does not name: they
-    belong to a run that is not complete.
+    The facts of the study and of all entries, the ranking, the controls and the verdict. It is
+    written at the end of each run. Readers of a benchmark ignore entries that this file does not
+    name: they belong to a run that is not complete.
 
 Both npz files are archives (see `archive.py`) of ``facts.json`` and arrays.
 
@@ -62,7 +62,10 @@ STUDY_FACTS: dict[str, Any] = {
     "files": dict,
 }
 _NUMBER: Any = float | int | None
-RUN_FACTS: dict[str, Any] = {"study": str, "heads": list, "commands": list, "files": dict}
+RUN_FACTS: dict[str, Any] = {
+    **{"study": str, "heads": list, "commands": list, "files": dict},
+    "controls": list,
+}
 ENTRY_FACTS: dict[str, Any] = {
     **dict.fromkeys(("head", "classifier", "settings", "file", "embedding", "matrix", "key"), str),
     **dict.fromkeys(("params", "scores", "versions"), dict),
@@ -76,6 +79,12 @@ ENTRY_SCORE: dict[str, Any] = {
     "groups_range": dict | None,
 }
 GROUPS_RANGE: dict[str, Any] = {**dict.fromkeys(("lowest", "highest"), float | int), "groups": int}
+CONTROL_FACTS: dict[str, Any] = {
+    **dict.fromkeys(("name", "about", "head", "key"), str),
+    **dict.fromkeys(("score", "balanced_accuracy"), _NUMBER),
+    **{"interval": list | None, "images": int, "beaten": bool | None, "reason": str | None},
+    **dict.fromkeys(("classes", "evidence"), list),
+}
 FILE_FACTS: dict[str, Any] = {
     "spec": dict,
     "provenance": dict,

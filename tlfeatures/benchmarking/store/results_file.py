@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.benchmarking.store.checks import (
     as_format_error,
+    check_control,
     check_format,
     check_items,
     check_kinds,
@@ -135,6 +136,8 @@ def read_results(folder: Path) -> dict[str, Any]:
     check_items(path, "files", list(stored["files"].values()), dict)
     for about in stored["files"].values():
         check_source(path, about)
+    for control in stored["controls"]:
+        check_control(path, control)
     return stored
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tlfeatures.benchmarking.control import Control
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.benchmarking.store.entry_file import (
     StoredEntry,
@@ -16,7 +17,7 @@ from tlfeatures.benchmarking.store.entry_file import (
     stored_keys,
     write_entry,
 )
-from tlfeatures.benchmarking.store.format import ENTRIES, RESULTS, STUDY
+from tlfeatures.benchmarking.store.format import CONTROL_FACTS, ENTRIES, RESULTS, STUDY
 from tlfeatures.benchmarking.store.results_file import read_results, results_facts, write_results
 from tlfeatures.benchmarking.store.study_file import has_study, write_study
 from tlfeatures.benchmarking.study import Study
@@ -46,12 +47,15 @@ class ResultStore:
         Command lines of the runs that computed the entries.
     computed : int
         Number of entries that this run computed.
+    controls : list of Control
+        Controls of the last complete run.
     """
 
     def __init__(self, folder: Path | None, study: Study) -> None:
         self.folder, self.study = folder, study
         self.commands: list[str] = []
         self.computed = 0
+        self.controls: list[Control] = []
         self._stored: dict[str, StoredEntry] = {}  # by key
         self._files: dict[str, Any] = dict(study.facts["files"])  # path to spec, provenance, ...
         self._earlier_commands: list[str] = []  # of other runs
@@ -131,6 +135,10 @@ class ResultStore:
         if ranked is not None:
             self._files = {**ranked["files"], **self._files}
             self._add_commands(ranked["commands"])
+            self.controls = [
+                Control(**{name: facts[name] for name in CONTROL_FACTS})
+                for facts in ranked["controls"]
+            ]
 
     def _read(self, folder: Path, key: str, ranked: Mapping[str, Any]) -> StoredEntry:
         """Read an entry. `ranked` has its facts in `results.json`; empty if it is not there."""

@@ -110,6 +110,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         **_largest_class(comparison, rank),
         "ranking": sections.ranking(comparison),
         "heat_map": sections.heat_map(comparison),
+        "controls": sections.controls(comparison),
         "backbones": backbones(comparison),
         "confusion": sections.confusion_matrix(confusion(predictions)),
         "mistakes": gallery(predictions, predictions.mistakes(), pictures),

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.benchmarking.control import BEATEN, MEANINGS
 from tlfeatures.benchmarking.ranking_html import any_interval
 from tlfeatures.dataset.dataset import BETWEEN_FILES
 from tlfeatures.metrics.score_records import PooledScore, spread_text
 from tlfeatures.metrics.scores import (
+    bounds_text,
     score_name,
     score_text,
     score_title,
@@ -134,6 +136,23 @@ def _score(name: str, facts: PooledScore | None) -> dict[str, Any]:
         "text": score_text(name, facts["score"]) or "none",
         "interval": spread_text(name, facts) or facts.get("reason") or "",
     }
+
+
+def controls(comparison: Comparison) -> dict[str, Any] | None:
+    """The controls with their accuracies and what they mean; None if there are none."""
+    rows = [
+        {
+            "name": control.name,
+            "knows": control.about,
+            "value": control.score,
+            "text": score_text("accuracy", control.score) or "none",
+            "interval": bounds_text("accuracy", control.interval) or control.reason or "",
+            "better": BEATEN[control.beaten],
+            "meaning": MEANINGS[control.name],
+        }
+        for control in comparison.controls
+    ]
+    return {"rows": rows} if rows else None
 
 
 def heat_map(comparison: Comparison) -> Figure | None:

@@ -1,0 +1,76 @@
+"""Cautions of the verdict: controls that the best head does not beat."""
+
+from __future__ import annotations
+
+from tlfeatures.benchmarking.comparison import Comparison
+from tlfeatures.benchmarking.control import COLOURS, FILE, PERMUTED, Control
+from tlfeatures.names import some_of
+
+
+def cautions(comparison: Comparison) -> list[str]:
+    """Say which controls are not beaten. The sentences come before the headline.
+
+    A control is named if it is itself surely better than always predicting the largest class. If
+    the best head isn't surely better than that, the headline says so, and only classes that their
+    files tell apart are named.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        The ranking with its controls, without a verdict.
+    """
+    lines = []
+    for control in comparison.controls:
+        if control.classes:
+            lines.append(_told_apart(control))
+        elif control.beaten is False and _is_informative(control, comparison):
+            lines.append(_not_beaten(control, comparison))
+    return lines
+
+
+def _is_informative(control: Control, comparison: Comparison) -> bool:
+    """Whether a control says more than the headline: both it and the best head beat guessing."""
+    if control.interval is None or control.name not in _SENTENCES:
+        return False
+    guessing = comparison.largest_class.share
+    if control.name == PERMUTED:
+        return control.is_surely_above(guessing)
+    is_better = comparison.is_surely_better(comparison.ranking[0])
+    return is_better and control.interval[0] > guessing
+
+
+def _told_apart(control: Control) -> str:
+    several = len(control.classes) > 1
+    files = f"the files of {some_of(control.classes, 3)}"
+    differ = "differ" if several else "differ from the files of the other classes"
+    evidence = "; ".join(dict.fromkeys(control.evidence[:3]))
+    return (
+        f"Caution: {files} {differ}, whatever the images show: {evidence}. The images were "
+        "probably made in different ways, so the heads may have learned that instead of their "
+        "content."
+    )
+
+
+def _not_beaten(control: Control, comparison: Comparison) -> str:
+    score = f"{100 * (control.score or 0):.1f} %"
+    head = comparison.name_of(comparison.ranking[0])
+    return _SENTENCES[control.name].format(score=score, head=head)
+
+
+_SENTENCES = {
+    COLOURS: (
+        "Caution: colours alone, without shapes, tell the classes with an accuracy of {score}, and "
+        "{head} is not surely better. If the colours come from the light or the background, the "
+        "heads may have learned that."
+    ),
+    FILE: (
+        "Caution: the size, width and height of the files alone, without looking at the images, "
+        "tell the classes with an accuracy of {score}, and {head} is not surely better. The images "
+        "of the classes were probably made in different ways, so the heads may have learned that."
+    ),
+    PERMUTED: (
+        "Caution: a head that was trained on shuffled labels has an accuracy of {score}, although "
+        "it can only guess. Training images and tested images probably have something in common "
+        "that they should not have, so the scores are too good."
+    ),
+}
