@@ -22,12 +22,12 @@ ENOUGH_IMAGES = 10  # a group with fewer tested images has no interval
 MOST_SHOWN = 20  # groups in tables; there may be thousands of patients
 
 
-def few_groups(groups: NDArray[np.str_] | None) -> str | None:
+def few_groups(groups: NDArray[np.str_] | NDArray[np.int64] | None) -> str | None:
     """Return the reason why there is no interval, if there are groups, and fewer than ten.
 
     Parameters
     ----------
-    groups : ndarray of shape (n,), str, or None
+    groups : ndarray of shape (n,), str or int, or None
         Group of each tested image, given by the user.
     """
     if groups is None:

@@ -148,7 +148,12 @@ def _bounds(value: Any) -> bool:
 
 
 _SHARE = record(
-    {"score": optional(_is_share), "interval": optional(_bounds), "reason": optional(is_text)}
+    {
+        "score": optional(_is_share),
+        "interval": optional(_bounds),
+        "reason": optional(is_text),
+        "groups_range": optional(_RANGE),
+    }
 )
 
 
