@@ -5,13 +5,14 @@ probability of this class, and 1 if the head has decided for it. The set of a ne
 label that the head decides for, and every class with a probability of at least a threshold. The
 threshold is a quantile of the conformities.
 
-Images that belong together (a site, a patient, copies) are not independent. Each of K groups has the
-same weight, which its images share, and the new image has the weight 1 / (m + 1), with a conformity
-below all others. m is the effective number of independent images: from K, if all images of a group
-are right or wrong together, to n, if the mistakes don't depend on the groups. Without groups this is
-the usual quantile, with n + 1 images. With m = K the coverage for images of new groups is guaranteed
-(Lee, Barber and Willett), but the sets are too large: in simulations with 20 and 40 sites, they held
-the right class in 99.7 and 97.5 % instead of 95 %. With the effective number it was 95 to 97 %.
+Images that belong together (a site, a patient, copies) are not independent. Each of K groups has
+the same weight, which its images share. The new image has the weight 1 / (m + 1), with a conformity
+below all others. Here m is the effective number of independent images. It is K if all images of a
+group are right or wrong together, and n if the mistakes don't depend on the groups. Without groups,
+this is the usual quantile, with n + 1 images. With m = K, the coverage for images of new groups is
+guaranteed (Lee, Barber and Willett), but the sets are too large: in simulations with 20 and 40
+sites, 99.7 and 97.5 % of them held the right class, instead of 95 %. With the effective number, 95
+to 97 % did.
 
 References
 ----------

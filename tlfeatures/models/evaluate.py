@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity, check_similarity
@@ -20,8 +21,10 @@ from tlfeatures.features.sources.open_source import Location, Locations, open_so
 from tlfeatures.html_tables import Cell
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.score_records import score_record
+from tlfeatures.metrics.scores import codes_of
 from tlfeatures.model_selection.evaluation import Evaluation
 from tlfeatures.models.fitted_head import FittedHead
+from tlfeatures.models.prediction_sets import quality_facts, sets_text
 from tlfeatures.models.unseen_images import (
     ImageEmbedder,
     LabelOptions,
@@ -52,6 +55,10 @@ class ModelEvaluation(Evaluation):
         left out.
     outliers : int or None
         Number of tested images that are outliers; None if the model has no detector.
+    sets : dict or None
+        Prediction sets of the tested images: `level` (the coverage to expect for images like the
+        training images), `coverage`, `mean_size`, `single` (share of sets with one label) and
+        `by_class`. None if the model has no sets at this level.
     failed : list of {"id", "reason"}
         Images that could not be read.
     """
@@ -62,6 +69,7 @@ class ModelEvaluation(Evaluation):
     images: int
     seen: int
     outliers: int | None
+    sets: dict[str, Any] | None
     failed: list[dict[str, str]]
 
     def _facts(self) -> dict[str, Cell]:
@@ -72,6 +80,7 @@ class ModelEvaluation(Evaluation):
             "tested": counted(self.tested, "image"),
             "left out": seen and f"{seen} that the model was fitted on",
             "outliers": self.outliers,
+            "prediction sets": None if self.sets is None else sets_text(self.sets),
             "unreadable": len(self.failed) or None,
             "weights": "random" if self.weights == "random" else None,
         }
@@ -86,6 +95,7 @@ class ModelEvaluation(Evaluation):
             "images": self.images,
             "seen": self.seen,
             "outliers": self.outliers,
+            "sets": self.sets,
             "failed": self.failed,
         }
 
@@ -225,5 +235,15 @@ def _evaluation_of(
         images=len(data.y) + seen,
         seen=seen,
         outliers=None if loaded.outliers is None else int(loaded.outliers.flags(data.X).sum()),
+        sets=_measured_sets(loaded, data, predicted, table),
         failed=failed,
     )
+
+
+def _measured_sets(
+    model: FittedHead, data: Dataset, predicted: NDArray[np.int_], table: NDArray[np.float64]
+) -> dict[str, Any] | None:
+    if model.sets is None:
+        return None
+    quality = model.sets.measure(table, predicted, codes_of(data.y, np.array(model.classes)))
+    return None if quality is None else quality_facts(quality, model.classes)

@@ -42,6 +42,10 @@ def render_evaluation(result: ModelEvaluation) -> str:
             f"{result.outliers:,} of them are unlike the images that the model was fitted on "
             "(outliers)"
         )
+    if result.sets is not None:
+        from tlfeatures.models.prediction_sets import sets_text
+
+        lines.append(f"prediction sets: {sets_text(result.sets)}")
     rows = [
         [score_words(name), number(row["score"]), interval(row["interval"])]
         for name, row in result.scores.items()
