@@ -204,11 +204,9 @@ def _fitted_on_all(
 ) -> Model:
     name, facts = result.comparison.ranking[0].head, model_facts(result, data, head)
     model = Model.fit(head, data, name=name, facts=facts, notices=notices)
-    return replace(model, sets=_prediction_sets(result, data))
+    return replace(model, sets=_prediction_sets(result))
 
 
-def _prediction_sets(result: Benchmark, data: Dataset) -> PredictionSets | None:
+def _prediction_sets(result: Benchmark) -> PredictionSets | None:
     """Create prediction sets from the out-of-fold predictions of the best head."""
-    tested = result.entries_of(result.ranking[0])[0].fold >= 0
-    groups = None if data.together is None else data.together[tested]
-    return PredictionSets.fit(result.predictions_of(), groups)
+    return PredictionSets.fit(result.predictions_of(), result.groups_of())

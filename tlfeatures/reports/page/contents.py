@@ -114,6 +114,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         "mistakes_count": int(predictions.wrong.sum()),
         "uncertain": gallery(predictions, predictions.uncertain(), pictures),
         "probabilities": sections.probabilities(predictions),
+        "sets": sections.label_sets(predictions, analyses.benchmark.groups_of(rank)),
         "learning_curve": parts.learning_curve(),
         "epochs": parts.epochs(),
         "map": parts.map(album),
