@@ -1,5 +1,6 @@
 """Prediction sets hold the right label as often as promised, and are refused if they can't."""
 
+import csv
 import io
 import json
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from tests.fakes import members_of, write_members
 from tests.unit.data import dataset
 from tests.unit.simulations import gaussian_classes
-from tlfeatures import Model, describe, fit, make_head
+from tlfeatures import Model, describe, fit, make_head, report, report_labels
 from tlfeatures.errors import FormatError, ModelError, ParameterError
 from tlfeatures.metrics.conformal import (
     Thresholds,
@@ -20,6 +21,11 @@ from tlfeatures.metrics.conformal import (
     label_sets,
     units_needed,
 )
+from tlfeatures.models.label_summary import LabelSummary
+from tlfeatures.models.predictions import Predictions, join_predictions, with_unreadable
+from tlfeatures.reports.page.contents import OPTIONAL
+from tlfeatures.terminal.prediction_lines import CsvLines, CsvStyle, JsonLines
+from tlfeatures.terminal.prediction_output import summary_lines
 
 
 def textbook_threshold(conformities, coverage):
@@ -231,3 +237,59 @@ def test_damaged_sets_are_refused(fitted, tmp_path):
         bad = changed(path, tmp_path / "bad.model", **change)
         with pytest.raises(FormatError, match="damaged"):
             Model.load(bad)
+
+
+def with_an_unreadable_image():
+    """Predictions of two images with sets, and of one that can't be read, between them."""
+    read = Predictions(
+        ["a.png", "c.png"],
+        ["ant, red", "bee"],
+        np.array([[0.7, 0.3], [0.1, 0.9]]),
+        np.array([0, 1]),
+        sets=np.array([[True, True], [False, True]]),
+        coverage=0.9,
+    )
+    return with_unreadable(read, ["a.png", "b.png", "c.png"], {1: "broken"})
+
+
+def test_lines_have_the_sets():
+    predictions = with_an_unreadable_image()
+    lines = CsvLines(predictions.classes, {}, False, CsvStyle(), sets=True)
+    text = lines.header() + "".join(map(lines.line, predictions))
+    rows = list(csv.reader(io.StringIO(text)))
+    assert rows[0] == ["path", "label", "confidence", "label_set", "p_ant, red", "p_bee", "error"]
+    assert [row[3] for row in rows[1:]] == ["ant, red|bee", "", "bee"]
+    assert rows[2] == ["b.png", *[""] * 5, "broken"]
+    objects = [json.loads(JsonLines({}, False).line(one)) for one in predictions]
+    assert [one.get("label_set") for one in objects] == [["ant, red", "bee"], None, ["bee"]]
+
+
+def test_parts_are_joined_and_shown_with_their_sets():
+    predictions = with_an_unreadable_image()
+    assert not predictions.sets[1].any()
+    assert predictions[1].label_set == ()
+    joined = join_predictions([predictions, predictions])
+    assert joined.sets.tolist() == 2 * predictions.sets.tolist()
+    assert joined[-1].coverage == 0.9
+    assert "1.50 on average, one label for 50 % of the images" in joined._repr_html_()
+    assert joined.to_frame().label_set.tolist()[:3] == [("ant, red", "bee"), (), ("bee",)]
+    (_, line, _) = summary_lines(LabelSummary.of(joined))
+    assert line == "90 % coverage: sets have 1.50 labels on average, 50 % have one label"
+
+
+def test_the_page_of_labels_shows_sets(fitted, tmp_path):
+    result, _ = fitted
+    predictions = result.model.predict_features(result.data.X[:20], coverage=0.95)
+    report_labels(predictions, tmp_path / "labels.html", model=result.model)
+    page = (tmp_path / "labels.html").read_text()
+    assert page.count("set: <bdi>") == 20
+    assert "holds the right label in 95 of 100 images" in page
+
+
+def test_the_page_of_a_benchmark_shows_coverage_by_class(fitted, tmp_path):
+    result, _ = fitted
+    report(result, tmp_path / "report.html", without=OPTIONAL)
+    page = (tmp_path / "report.html").read_text()
+    measured = result.model.sets.measured
+    assert f"{100 * measured['coverage']:.1f} % of the sets of the tested images did" in page
+    assert "Sets of labels by true class" in page
