@@ -152,6 +152,12 @@ class Benchmark:
         first, *_ = self.entries_of(rank)
         return probability_facts(rank, first, OutOfFold.of(self.study, first), saved_on)
 
+    def together_of(self, rank: Rank | None = None) -> NDArray[np.int64] | None:
+        """Return the group of each image of `predictions_of`; None if no two belong together."""
+        first, *_ = self.entries_of(self.ranking[0] if rank is None else rank)
+        together = self.study.together
+        return None if together is None else together[first.fold >= 0]
+
     def to_frame(self) -> DataFrame:
         """Return a data frame with one row for each head of the ranking. It needs pandas.
 

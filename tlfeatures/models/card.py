@@ -18,6 +18,7 @@ from tlfeatures.metrics.score_records import range_line
 from tlfeatures.metrics.scores import score_name
 from tlfeatures.models.backbone_facts import plain_backbones
 from tlfeatures.models.card_backbones import settings_lines, weights_lines
+from tlfeatures.models.card_sets import set_lines
 from tlfeatures.models.markdown import escaped, table_lines
 from tlfeatures.models.operating_point import OperatingPoint
 from tlfeatures.models.probabilities import Probabilities
@@ -75,6 +76,7 @@ def render_card(name: str, facts: Facts) -> str:
         "What it is": _about(facts),
         "What it was fitted on": _images(facts),
         "How good it is": _scores(name, facts),
+        "Sets of labels": set_lines(facts),
         "How images are embedded": settings_lines(facts),
         "Weights of the backbone": weights_lines(facts),
         "Limits": _limits(name, facts),

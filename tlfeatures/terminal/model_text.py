@@ -41,6 +41,10 @@ def render_evaluation(result: ModelEvaluation) -> str:
         )
     if result.operating_point is not None:
         lines.append(result.operating_point.line())
+    if result.sets is not None:
+        from tlfeatures.models.prediction_sets import sets_text
+
+        lines.append(f"prediction sets: {sets_text(result.sets)}")
     rows = [
         [score_words(name), number(row["score"]), spread(row)]
         for name, row in result.scores.items()

@@ -120,6 +120,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         "uncertain": gallery(predictions, predictions.uncertain(), pictures),
         "probabilities": sections.probabilities(predictions),
         "calibration": None if calibration is None else calibration.sentence,
+        "sets": sections.label_sets(predictions, analyses.benchmark.together_of(rank)),
         "learning_curve": parts.learning_curve(),
         "epochs": parts.epochs(),
         "map": parts.map(album),
