@@ -101,13 +101,16 @@ def write_members(
 
 
 def rows_of(file: Path) -> Rows:
-    """Read the ids and all values of an embeddings file, those of variants too."""
+    """Read the ids and all values of an embeddings file, those of variants and properties too."""
     with open_embeddings(file) as reader:
         header = reader.header
         rows = {name: reader.read(name) for name in header.embeddings}
         if header.spec.variants:
             for name in header.embeddings:
                 rows[f"variants of {name}"] = reader.read_variants(name, header.spec.variants)
+        properties = reader.read_properties()
+        if properties is not None:
+            rows["properties"] = properties
         return header.ids, rows
 
 

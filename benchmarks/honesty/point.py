@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,8 +154,8 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def run(draws: int) -> str:
     """Return the table of all cases.
 
-    The scenes are read from the embeddings file that the variable `TLFEATURES_SCENES` names.
-    Without it, the table has simulated images only.
+    The scenes are read from the file scenes.h5 in the folder that the variable `HONESTY_DATA`
+    names. Without it, the table has simulated images only.
     """
     rows = []
     for name, data, positive, fits in _cases():
@@ -166,9 +167,9 @@ def run(draws: int) -> str:
 
 def _cases() -> Iterator[tuple[str, Dataset, str, list[tuple[str, int]]]]:
     """Give the images, the class, and the heads with numbers of images of each case."""
-    scenes = os.environ.get("TLFEATURES_SCENES")
-    if scenes:
-        data = load_dataset(scenes)
+    folder = os.environ.get("HONESTY_DATA")
+    if folder:
+        data = load_dataset(Path(folder) / "scenes.h5")
         fits = [("logreg", 120), ("logreg", 240), ("logreg", 480), ("rbf-svm", 240), ("knn", 240)]
         yield "scenes", data, data.classes[-1], fits
     yield "simulated", clouds(), "bee", [("logreg", 120), ("logreg", 480)]

@@ -286,7 +286,7 @@ def _hdf5(site):
         "pipe": outside / "pipe",
         "up": "../outside/secret.h5",
     }
-    new = ("stat", "checksums", "checksums/embeddings/grid4.flatten")
+    new = ("stat", "properties", "checksums", "checksums/embeddings/grid4.flatten")
     for at in ("embeddings", "embeddings/grid4.flatten", "ids", "digest", "done", "reason", *new):
         for name, target in targets.items():
             yield (

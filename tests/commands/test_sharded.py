@@ -129,17 +129,22 @@ DAMAGE = {
     "a huge width": lambda f: mapped(f, (24, 2**40)),
     "huge in both": lambda f: mapped(f, (2**40, 2**20)),
     "half the digits": lambda f: mapped(f, (24, 48), "f2"),
+    "no properties": lambda f: f.__delitem__("properties"),
+    "fewer properties": lambda f: mapped(f, (24, 75), table="properties"),
+    "properties of fewer images": lambda f: mapped(f, (23, 76), table="properties"),
+    "half the digits of properties": lambda f: mapped(f, (24, 76), "f2", table="properties"),
+    "a link for properties": lambda f: linked(f, "properties"),
     "another version": lambda f: f.attrs.__setitem__("format_version", 5),
     "a link for places": lambda f: linked(f, "place"),
     "a link for shards": lambda f: linked(f, "shards"),
 }
 
 
-def mapped(opened, shape, dtype="f4", target="/etc/passwd"):
-    del opened[TABLE]
+def mapped(opened, shape, dtype="f4", target="/etc/passwd", table=TABLE):
+    del opened[table]
     layout = h5py.VirtualLayout(shape, dtype)
-    layout[:] = h5py.VirtualSource(str(target), TABLE, shape)
-    opened.create_virtual_dataset(TABLE, layout)
+    layout[:] = h5py.VirtualSource(str(target), table, shape)
+    opened.create_virtual_dataset(table, layout)
 
 
 def linked(opened, name):
@@ -160,9 +165,11 @@ def test_what_a_mapping_names_is_never_read(file, made, tmp_path):
     for target in (tmp_path / "pipe", "/etc/passwd", made / "here.h5"):
         with h5py.File(file, "r+") as opened:
             mapped(opened, (24, 48), target=target)
+            mapped(opened, (24, 76), target=target, table="properties")
         found = rows_of(file)
         expected = rows_of(made / "here.h5")
-        np.testing.assert_array_equal(found[1]["grid4.flatten"], expected[1]["grid4.flatten"])
+        for name, values in expected[1].items():
+            np.testing.assert_array_equal(found[1][name], values)
         assert describe(file)["done"] == 24
         assert verify(file).ok
 
@@ -190,7 +197,8 @@ def test_many_images_in_one_row_promise_no_more_than_shards_could_hold(file, mon
             values = np.broadcast_to(value, (count, *np.shape(value)))
             replaced(opened, name, values)
         mapped(opened, (count, 48))
-    with pytest.raises(FormatError, match=r"promises 19,200,000 bytes in shards of"):
+        mapped(opened, (count, 76), table="properties")
+    with pytest.raises(FormatError, match=r"promises 49,600,000 bytes in shards of"):
         read_header(file)
 
 
@@ -211,6 +219,8 @@ SHARDS = {
     "another version": lambda f: f.attrs.__setitem__("format_version", 9),
     "another format": lambda f: f.attrs.__setitem__("format", "x"),
     "no checksums": lambda f: f.__delitem__("checksums"),
+    "no properties": lambda f: f.__delitem__("properties"),
+    "fewer properties": lambda f: replaced(f, "properties", np.zeros((len(f["ids"]), 75), "f4")),
 }
 
 

@@ -35,7 +35,7 @@ def entries_of(
     cv = None if data.split is not None else cv
     split, first = make_folds(data, cv=cv)
     tested = np.isin(np.arange(len(codes)), np.concatenate([test for _, test in first]))
-    scorer = BootstrapScorer.of(data.y, data.together, tested, data.classes, 0)
+    scorer = BootstrapScorer.of(data.y, data.together, tested, data.classes, 0, groups=data.groups)
     made = []
     for repeat in range(repeats):
         _, folds = make_folds(data, cv=cv, random_state=repeat)

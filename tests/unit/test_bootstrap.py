@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tests.unit.simulations import scored_case
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.intervals import bootstrap_intervals
+from tlfeatures.metrics.intervals import mean_share_interval, score_intervals, share_interval
 from tlfeatures.metrics.resampling import resample_counts
 from tlfeatures.metrics.scores import SCORES, pooled_scores
 
@@ -51,14 +52,19 @@ def test_resamples_of_nothing_are_refused(arguments, options):
 # ---- intervals
 
 
-def accuracy_interval(right, counts, units, level=0.95):
-    """Of images that are all of class 0, predicted 0 where right."""
+def expanded(values, units):
+    """Percentiles at the levels of a t distribution, and with the variance's factor n / (n - 1)."""
+    reach = stats.t.ppf(0.975, units - 1) * np.sqrt(units / (units - 1))
+    return tuple(np.nanquantile(values, stats.norm.cdf([-reach, reach])))
+
+
+def f1_interval(right, counts, groups=None, level=0.95):
+    """Of images that are half of class 0, and predicted as the other class where wrong."""
     n = len(right)
-    predicted = np.where(right, 0, 1)[None]
-    found = bootstrap_intervals(
-        np.zeros(n, int), predicted, no_table(n)[None], counts, units=units, level=level
-    )
-    return found["accuracy"]
+    y = np.arange(n) % 2
+    predicted = np.where(right, y, 1 - y)[None]
+    found = score_intervals(y, predicted, no_table(n)[None], counts, groups, level=level)
+    return found["f1_macro"]
 
 
 @pytest.mark.parametrize(
@@ -70,13 +76,13 @@ def accuracy_interval(right, counts, units, level=0.95):
         pytest.param(1000, 925, 973, marks=pytest.mark.long),  # 0.0003 and 0.0001
     ],
 )
-def test_19_of_20_intervals_hold_the_true_accuracy(sets, least, most):
+def test_19_of_20_intervals_hold_the_true_score(sets, least, most):
     random = np.random.default_rng(0)
     inside = 0
     for seed in range(sets):
         right = random.random(200) < 0.8
         counts = resample_counts(200, resamples=400, random_state=seed)
-        low, high = accuracy_interval(right, counts, 200)
+        low, high = f1_interval(right, counts)
         inside += low <= 0.8 <= high
     assert least <= inside <= most
 
@@ -84,19 +90,18 @@ def test_19_of_20_intervals_hold_the_true_accuracy(sets, least, most):
 def test_a_lower_level_is_a_narrower_interval():
     right = np.random.default_rng(0).random(400) < 0.7
     counts = resample_counts(400, resamples=4000)
-    widths = [np.ptp(accuracy_interval(right, counts, 400, level)) for level in (0.6827, 0.9545)]
+    widths = [np.ptp(f1_interval(right, counts, level=level)) for level in (0.6827, 0.9545)]
     error = np.sqrt(right.mean() * (1 - right.mean()) / 400)
     assert widths == pytest.approx([2 * error, 4 * error], rel=0.08)
 
 
 def test_images_of_one_group_count_once():
     right = np.random.default_rng(0).random(150) < 0.8
-    copies, groups = np.repeat(right, 5), np.repeat(np.arange(150), 5)
-    images = np.ptp(accuracy_interval(right, resample_counts(150, resamples=3000), 150))
+    copies, groups = np.tile(right, 5), np.tile(np.arange(150), 5)
+    images = np.ptp(f1_interval(right, resample_counts(150, resamples=3000)))
     counts = resample_counts(750, groups, resamples=3000, random_state=1)
-    grouped = np.ptp(accuracy_interval(copies, counts, 150))
-    counts = resample_counts(750, resamples=3000, random_state=2)
-    torn = np.ptp(accuracy_interval(copies, counts, 750))
+    grouped = np.ptp(f1_interval(copies, counts, groups))
+    torn = np.ptp(f1_interval(copies, resample_counts(750, resamples=3000, random_state=2)))
     assert grouped == pytest.approx(images, rel=0.08)
     assert torn == pytest.approx(images / np.sqrt(5), rel=0.08)
 
@@ -105,41 +110,47 @@ def test_repeats_are_averaged_and_are_not_more_images():
     y, first, table = scored_case(0)
     second, other = scored_case(0, steps=2)[1:]
     counts = resample_counts(80, resamples=200)
-    once = bootstrap_intervals(y, first[None], table[None], counts, units=80)
-    again = bootstrap_intervals(y, np.stack([first] * 3), np.stack([table] * 3), counts, units=80)
-    both = bootstrap_intervals(
-        y, np.stack([first, second]), np.stack([table, other]), counts, units=80
-    )
+    once = score_intervals(y, first[None], table[None], counts)
+    again = score_intervals(y, np.stack([first] * 3), np.stack([table] * 3), counts)
+    both = score_intervals(y, np.stack([first, second]), np.stack([table, other]), counts)
     alone = [pooled_scores(y, first, table, counts), pooled_scores(y, second, other, counts)]
     for name in SCORES:
         assert again[name] == pytest.approx(once[name])
         values = (alone[0][name] + alone[1][name]) / 2
-        assert both[name] == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
-        assert both[name] != pytest.approx(once[name])
+        if name not in ("accuracy", "balanced_accuracy"):
+            assert both[name] == pytest.approx(expanded(values, 80))
+            assert both[name] != pytest.approx(once[name])
 
 
-def test_intervals_at_0_and_1_are_wilsons():
-    counts = resample_counts(60, np.repeat(np.arange(10), 6), resamples=50)
-    # 1.959964 ** 2 = 3.841459: 10 / 13.841459 and 3.841459 / 13.841459.
-    assert accuracy_interval(np.ones(60, bool), counts, 10) == pytest.approx((0.7224672, 1))
-    assert accuracy_interval(np.zeros(60, bool), counts, 10) == pytest.approx((0, 0.2775328))
+def test_accuracies_have_the_intervals_of_shares():
+    y, first, table = scored_case(0)
+    second, other = scored_case(0, steps=2)[1:]
+    groups = np.arange(80) // 5
+    counts = resample_counts(80, groups, resamples=50)
+    predicted, tables = np.stack([first, second]), np.stack([table, other])
+    found = score_intervals(y, predicted, tables, counts, groups)
+    right = (predicted == y).mean(axis=0)
+    assert found["accuracy"] == share_interval(right, groups)
+    assert found["balanced_accuracy"] == mean_share_interval(right, y, groups)
 
 
 def test_scores_that_no_resample_changes_have_no_interval():
     y = np.array([0, 1] * 20)
     table = np.eye(2)[y] * 0.8 + 0.1
     counts = resample_counts(40, resamples=100)
-    found = bootstrap_intervals(y, y[None], table[None], counts, units=40)
+    found = score_intervals(y, y[None], table[None], counts)
     assert tuple(found) == SCORES
-    assert found["accuracy"][0] < 0.95
-    for name in SCORES[1:]:
+    for name in SCORES[:2]:
+        assert 0.85 < found[name][0] < 0.95
+        assert found[name][1] == 1
+    for name in SCORES[2:]:
         assert np.isnan(found[name]).all(), name
 
 
 def test_without_probabilities_their_scores_have_no_interval():
     y, predicted, _ = scored_case(0)
     counts = resample_counts(80, resamples=100)
-    found = bootstrap_intervals(y, predicted[None], no_table(80, 3)[None], counts, units=80)
+    found = score_intervals(y, predicted[None], no_table(80, 3)[None], counts)
     assert np.isnan([found["log_loss"], found["roc_auc"]]).all()
     assert np.isfinite([found[name] for name in SCORES[:3]]).all()
 
@@ -151,8 +162,8 @@ def test_resamples_that_lack_a_class_are_left_out():
     counts = resample_counts(80, resamples=300)
     values = pooled_scores(y, predicted, table, counts)["roc_auc"]
     assert 0.25 < np.isnan(values).mean() < 0.5  # (1 - 1/80) ** 80 = 0.37
-    found = bootstrap_intervals(y, predicted[None], table[None], counts, units=80)
-    assert found["roc_auc"] == pytest.approx(tuple(np.nanquantile(values, [0.025, 0.975])))
+    found = score_intervals(y, predicted[None], table[None], counts)
+    assert found["roc_auc"] == pytest.approx(expanded(values, 80))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +171,7 @@ def test_resamples_that_lack_a_class_are_left_out():
     [
         ({"level": 0}, "level"),
         ({"level": 1.0}, "level"),
-        ({"units": 0}, "units"),
+        ({"groups": np.zeros(79)}, "groups"),
         ({"predicted": np.zeros(80, int)}, "repeats"),
         ({"predicted": np.zeros((2, 80), int)}, "repeats"),
         ({"predicted": np.zeros((0, 80), int), "probabilities": np.zeros((0, 80, 3))}, "repeats"),
@@ -169,6 +180,6 @@ def test_resamples_that_lack_a_class_are_left_out():
 )
 def test_intervals_of_what_does_not_fit_are_refused(changed, message):
     y, predicted, table = scored_case(0)
-    fitting = {"predicted": predicted[None], "probabilities": table[None], "units": 80}
+    fitting = {"predicted": predicted[None], "probabilities": table[None]}
     with pytest.raises(ParameterError, match=message):
-        bootstrap_intervals(y, **{**fitting, "counts": np.ones((80, 3)), **changed})
+        score_intervals(y, **{**fitting, "counts": np.ones((80, 3)), **changed})

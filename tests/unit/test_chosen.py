@@ -80,9 +80,11 @@ def test_the_best_of_equal_heads_is_corrected(scoring):
         assert score.optimism == pytest.approx(worse * (score.own - score.score))
         low, high = own[scoring]["interval"]
         if worse > 0:
-            assert score.interval[0] <= low - score.optimism and score.interval[1] == high
+            assert score.interval[0] <= low - score.optimism
+            assert score.interval[1] == high
         else:
-            assert score.interval[0] == low and score.interval[1] >= high + score.optimism
+            assert score.interval[0] == low
+            assert score.interval[1] >= high + score.optimism
 
 
 def test_the_corrected_accuracy_of_equal_heads_is_nearer_the_truth():

@@ -18,7 +18,7 @@ from tlfeatures import cross_validate, extract, fit, make_head
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
-from tlfeatures.metrics.intervals import bootstrap_intervals
+from tlfeatures.metrics.intervals import score_intervals
 from tlfeatures.metrics.resampling import resample_counts
 from tlfeatures.metrics.scores import pooled_scores
 from tlfeatures.models.evaluate import evaluate
@@ -60,7 +60,7 @@ def test_a_resample_without_a_class_averages_over_the_others():
     table = np.full((62, 3), 1 / 3)
     counts = resample_counts(62, resamples=400)
     assert (counts[60:].sum(axis=0) == 0).any()
-    low, _ = bootstrap_intervals(y, predicted[None], table[None], counts, units=62)["f1_macro"]
+    low, _ = score_intervals(y, predicted[None], table[None], counts)["f1_macro"]
     assert low > 0.9  # an absent class that counts as 0 would take a third
 
 
@@ -168,17 +168,22 @@ def test_a_head_without_probabilities_has_reasons():
 
 
 def test_every_none_has_a_reason_and_every_number_none():
-    """A head that is always right has no interval but of accuracy; few groups have none."""
+    """A head that is always right has intervals of its accuracies only; few groups have none."""
     data = dataset(40, d=1, signal=50.0)
     for groups in (None, np.array(["g", "h"] * 20)):
         right = cross_validate("centroid", data)
         together = replace(data, groups=groups).together
-        scorer = BootstrapScorer.of(data.y, together, right.fold >= 0, data.classes, 0)
+        scorer = BootstrapScorer.of(
+            data.y, together, right.fold >= 0, data.classes, 0, groups=groups
+        )
         rows = scorer.score([HeadPredictions(right.predicted, right.probabilities)])
         for name, row in rows.items():
             whole = row["score"] is not None and row["interval"] is not None
             assert (row["reason"] is None) == whole, name
-        assert "every resample" in rows["balanced_accuracy"]["reason"]
+        expected = "every resample" if groups is None else "only 2 groups"
+        assert expected in rows["f1_macro"]["reason"]
+        assert (rows["balanced_accuracy"]["interval"] is None) == (groups is not None)
+        assert (rows["f1_macro"]["groups_range"] is None) == (groups is None)
     dummy = cross_validate("dummy", data).scores
     assert "every resample of the 40 images" in dummy["roc_auc"]["reason"]
 

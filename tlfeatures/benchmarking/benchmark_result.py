@@ -187,12 +187,18 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     _check_ranking(path / RESULTS, stored)
     ranking = [{name: rank[name] for name in _RANK} for rank in stored["ranking"]]
     backbones = [{name: item[name] for name in _BACKBONE} for item in stored["backbones"]]
-    controls = [{name: item[name] for name in CONTROL_FACTS} for item in stored["controls"]]
     chosen = {
         name: {fact: score[fact] for fact in _CHOSEN} for name, score in stored["chosen"].items()
     }
-    items = {"ranking": ranking, "backbones": backbones, "controls": controls, "chosen": chosen}
-    comparison = Comparison.from_dict({**stored, **items})
+    groups = stored["groups"]
+    if groups is not None:
+        worst = [{name: group[name] for name in _GROUP} for group in groups["worst"]]
+        groups = {**groups, "worst": worst}
+    parts = {"ranking": ranking, "backbones": backbones, "chosen": chosen, "groups": groups}
+    parts["controls"] = [
+        {name: item[name] for name in CONTROL_FACTS} for item in stored["controls"]
+    ]
+    comparison = Comparison.from_dict({**stored, **parts})
     held = {entry.facts["key"] for entry in entries}
     if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
         raise FormatError(
@@ -214,6 +220,7 @@ _RANKING: dict[str, Any] = {
     "largest_class": dict,
     "backbones": list,
     "chosen": dict,
+    "groups": dict | None,
 }
 _CHOSEN: dict[str, Any] = {
     "scoring": str,
@@ -236,6 +243,14 @@ _BACKBONE: dict[str, Any] = {
     **{"name": str, "place": int, "columns": int},
     "images_per_second": float | int | None,
 }
+_GROUPS: dict[str, Any] = {
+    **{"count": int, "worst": list},
+    **dict.fromkeys(("lowest", "highest"), float | int),
+}
+_GROUP: dict[str, Any] = {
+    **{"name": str, "images": int, "accuracy": float | int},
+    "interval": list | None,
+}
 _INTERVAL: dict[str, Any] = {"low": float | int, "high": float | int}
 
 
@@ -256,6 +271,8 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
     for chosen in stored["chosen"].values():
         check_kinds(path, chosen, _CHOSEN)
         _check_interval(path, chosen["interval"])
+    if stored["groups"] is not None:
+        _check_groups(path, stored["groups"])
     for backbone in stored["backbones"]:
         check_kinds(path, backbone, _BACKBONE)
         if not 0 <= backbone["place"] < len(stored["ranking"]):
@@ -269,3 +286,12 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
 def _check_interval(path: Path, interval: list[Any] | None) -> None:
     if interval is not None:
         check_kinds(path, dict(zip(_INTERVAL, interval, strict=False)), _INTERVAL)
+
+
+def _check_groups(path: Path, groups: Any) -> None:
+    check_kinds(path, groups, _GROUPS)
+    for group in groups["worst"]:
+        check_kinds(path, group, _GROUP)
+        _check_interval(path, group["interval"])
+    if not groups["worst"]:
+        raise FormatError(f"{path} is damaged: it has groups without scores; {remedy(path)}")

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.control import Control
 from tlfeatures.metrics.chosen import ChosenScore
+from tlfeatures.metrics.group_scores import GroupScores
 from tlfeatures.metrics.score_records import Score, score_line
 from tlfeatures.names import counted
 
 INTERVALS = (
-    "95 % intervals: percentile bootstrap over images, or over whole groups if there are any, of "
-    "the scores of the out-of-fold predictions of all folds together (out-of-fold: by a head that "
-    "was not trained on the image). If all predictions are right, or all are wrong, it is Wilson's "
-    "interval"
+    "95 % intervals are of the scores of the out-of-fold predictions of all folds together "
+    "(out-of-fold: by a head that was not trained on the image). Accuracy and balanced accuracy "
+    "have Wilson's interval; with groups or copies, it is that of a smaller, effective number of "
+    "images. Other scores have percentiles of a bootstrap over images, or over whole groups"
 )
 TESTS = {
     True: "p: p value of the difference to the best head, by a corrected resampled t-test of the "
@@ -170,6 +171,8 @@ class Comparison:
         files, and permuted labels.
     chosen : dict of name to ChosenScore
         The ranking score and the accuracy of the best head, corrected for having been chosen.
+    groups : GroupScores or None
+        Accuracies of the best head on the groups that the user gave; None without groups.
     """
 
     scoring: str
@@ -181,6 +184,7 @@ class Comparison:
     backbones: list[BackboneRank] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
     chosen: dict[str, ChosenScore] = field(default_factory=dict)
+    groups: GroupScores | None = None
 
     def __repr__(self) -> str:
         """Describe it in one line."""
@@ -268,11 +272,13 @@ class Comparison:
         chosen = {name: ChosenScore(**score) for name, score in facts["chosen"].items()}
         backbones = [BackboneRank(**backbone) for backbone in facts["backbones"]]
         controls = [Control(**control) for control in facts["controls"]]
+        groups = None if facts["groups"] is None else GroupScores.from_dict(facts["groups"])
         return cls(
             ranking=ranking,
             largest_class=largest,
             backbones=backbones,
             controls=controls,
             chosen=chosen,
+            groups=groups,
             **own,
         )

@@ -20,6 +20,7 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.chosen import chosen_scores
+from tlfeatures.metrics.group_scores import GroupScores, score_groups
 from tlfeatures.metrics.score_records import PooledScore, Score, score_record
 from tlfeatures.metrics.scores import finite_or_none, less_is_better
 
@@ -83,9 +84,8 @@ def compare(
         folds,
         largest,
         rank_backbones(backbones, facts, study.facts["files"]),
-        chosen=chosen_scores(
-            [_predictions(repeats) for repeats in ranked], scores, scoring, scorer
-        ),
+        chosen=chosen_scores([_predictions(each) for each in ranked], scores, scoring, scorer),
+        groups=_groups(ranked[0], study, scorer),
     )
     if controls is not None:
         comparison = replace(comparison, controls=controls(comparison))
@@ -141,6 +141,14 @@ def _score_of_repeats(entries: list[Entry], name: str, pooled: PooledScore | Non
         return score_record([None], reason=_NOT_SCORED)
     reasons = (record["reason"] for record in defined if record["mean"] is None)
     return score_record(folds, pooled, next(reasons, None))
+
+
+def _groups(entries: list[Entry], study: Study, scorer: BootstrapScorer) -> GroupScores | None:
+    """Return the accuracies of a head on the user's groups; None without groups."""
+    if study.groups is None:
+        return None
+    predicted = np.array([entry.predicted[scorer.tested] for entry in entries])
+    return score_groups((predicted == scorer.codes).mean(axis=0), study.groups[scorer.tested])
 
 
 # ---- tests and ranks

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.benchmarking.control import BEATEN
 from tlfeatures.html_tables import MOST_ROWS, Cell, table_html, text_html
+from tlfeatures.metrics.score_records import PooledScore, spread_text
 from tlfeatures.metrics.scores import bounds_text, score_text, score_title
 
 _MARKS = {"best": "● ", "not different": "● ", "different": "○ ", "untested": "? "}
@@ -38,7 +39,8 @@ def ranking_parts(comparison: Comparison) -> list[str]:
     table = table_html(
         header,
         [*best, *rows],
-        caption="Heads and their scores over all tested images, with 95 % intervals",
+        caption="Heads and their scores over all tested images"
+        + (", with 95 % intervals" if any_interval(ranking) else ""),
         total=len(best) + len(ranking),
     )
     return [
@@ -75,11 +77,16 @@ def _best(comparison: Comparison, names: Sequence[str], *, several: bool) -> lis
         return []
     corrected = [comparison.corrected(name) for name in names]
     cells: list[Cell] = [
-        None if score is None else _value(name, score.score, score.interval)
+        None if score is None else _value(name, score.as_pooled())
         for name, score in zip(names, corrected, strict=True)
     ]
     title = f"best of {len(comparison.ranking)}, corrected"
     return [[title, *([None] if several else []), *cells, None, None]]
+
+
+def any_interval(ranking: Sequence[Rank]) -> bool:
+    """Whether a score of the heads has an interval; with a few groups, none has."""
+    return any(score["interval"] for rank in ranking for score in rank.scores.values())
 
 
 def _row(rank: Rank, names: Sequence[str], *, several: bool, tested: bool) -> list[Cell]:
@@ -97,11 +104,11 @@ def _score(rank: Rank, name: str) -> Cell:
     record = rank.scores.get(name)
     if record is None:
         return None
-    return _value(name, record["score"], record["interval"])
+    return _value(name, record)
 
 
-def _value(name: str, value: float | None, interval: Sequence[float] | None) -> Cell:
-    return score_text(name, value) or "none", bounds_text(name, interval)
+def _value(name: str, record: PooledScore) -> Cell:
+    return score_text(name, record["score"]) or "none", spread_text(name, record)
 
 
 def _p_value(rank: Rank) -> Cell:

@@ -1,4 +1,4 @@
-"""A scorer of predictions with bootstrap intervals. It scores all heads on the same resamples."""
+"""A scorer of predictions, with intervals. It scores all heads on the same resamples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.metrics.intervals import bootstrap_intervals
+from tlfeatures.metrics.group_scores import few_groups, range_of_groups
+from tlfeatures.metrics.intervals import score_intervals
 from tlfeatures.metrics.resampling import resample_counts, resampled_scores
 from tlfeatures.metrics.score_records import PooledScore
 from tlfeatures.metrics.scores import SCORES, finite_or_none, missing_scores, pooled_scores
@@ -48,6 +49,10 @@ class BootstrapScorer:
         Number of times that each tested image is in each resample.
     units : int
         Number of images, or of groups, that are drawn for a resample.
+    together : ndarray of shape (m,), int, or None
+        Group number of each tested image; see `Dataset.together`.
+    groups : ndarray of shape (m,), str, or None
+        Name of the user's group of each tested image.
     """
 
     classes: list[str]
@@ -55,15 +60,19 @@ class BootstrapScorer:
     codes: NDArray[np.int_]
     counts: NDArray[np.float32]
     units: int
+    together: NDArray[np.int64] | None = None
+    groups: NDArray[np.str_] | None = None
 
     @classmethod
     def of(
         cls,
         y: NDArray[np.str_],
-        groups: NDArray[np.int64] | None,
+        together: NDArray[np.int64] | None,
         tested: NDArray[np.bool_],
         classes: list[str],
         random_state: int | None,
+        *,
+        groups: NDArray[np.str_] | None = None,
     ) -> BootstrapScorer:
         """Create a scorer, and draw its resamples.
 
@@ -71,16 +80,19 @@ class BootstrapScorer:
         ----------
         y : ndarray of shape (n,), str
             Labels of all images.
-        groups : ndarray of shape (n,), int, or None
-            Group number of each image. Images of a group are drawn together.
+        together : ndarray of shape (n,), int, or None
+            Group number of each image; see `Dataset.together`. Images of a group are drawn
+            together.
         tested : ndarray of shape (n,), bool
             Whether each image was tested.
         classes : list of str
             Names of the classes, sorted. A class may have no images.
         random_state : int or None
             Seed of the resamples.
+        groups : ndarray of shape (n,), str, optional
+            Names of the groups that the user gave. If they are too few, there are no intervals.
         """
-        drawn = None if groups is None else groups[tested]
+        drawn = None if together is None else together[tested]
         m = int(tested.sum())
         return cls(
             classes,
@@ -88,6 +100,8 @@ class BootstrapScorer:
             np.searchsorted(classes, y[tested]),
             resample_counts(m, drawn, random_state=random_state),
             m if drawn is None else len(np.unique(drawn)),
+            drawn,
+            None if groups is None else groups[tested],
         )
 
     @property
@@ -108,15 +122,29 @@ class BootstrapScorer:
         pooled = [
             pooled_scores(self.codes, *pair, once) for pair in zip(predicted, tables, strict=True)
         ]
-        intervals = bootstrap_intervals(
-            self.codes, predicted, tables, self.counts, units=self.units
-        )
         reasons = missing_scores(self.codes, tables, self.classes)
+        values = {
+            name: finite_or_none(np.mean([scores[name][0] for scores in pooled])) for name in SCORES
+        }
+        few = few_groups(self.groups)
+        if few is not None and self.groups is not None:
+            ranges = range_of_groups(self.codes, predicted, tables, self.groups)
+            return {
+                name: {
+                    "score": values[name],
+                    "interval": None,
+                    "reason": reasons.get(name) or few,
+                    "groups_range": None if values[name] is None else ranges[name],
+                }
+                for name in SCORES
+            }
+        intervals = score_intervals(self.codes, predicted, tables, self.counts, self.together)
         return {
             name: {
-                "score": finite_or_none(np.mean([scores[name][0] for scores in pooled])),
+                "score": values[name],
                 "interval": None if math.isnan(intervals[name][0]) else list(intervals[name]),
                 "reason": reasons.get(name) or self._without_interval(name, intervals[name]),
+                "groups_range": None,
             }
             for name in SCORES
         }

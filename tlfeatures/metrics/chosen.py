@@ -55,7 +55,9 @@ class ChosenScore:
 
     def as_pooled(self) -> PooledScore:
         """Return the corrected score and its interval like those of a head."""
-        return PooledScore(score=self.score, interval=self.interval, reason=self.reason)
+        return PooledScore(
+            score=self.score, interval=self.interval, reason=self.reason, groups_range=None
+        )
 
 
 def chosen_scores(

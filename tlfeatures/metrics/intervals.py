@@ -13,16 +13,16 @@ from tlfeatures.metrics.resampling import group_codes, resampled_scores
 from tlfeatures.metrics.scores import Floats
 
 
-def bootstrap_intervals(
+def score_intervals(
     y: ArrayLike,
     predicted: ArrayLike,
     probabilities: ArrayLike,
     counts: ArrayLike,
+    groups: ArrayLike | None = None,
     *,
-    units: int,
     level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Compute a confidence interval of each pooled score by resampling the tested images.
+    """Compute a confidence interval of each pooled score.
 
     The interval answers one question: which score could the fitted head have had on other images
     (or groups) of the same kind? It does NOT include the effect of another training set, because
@@ -39,56 +39,61 @@ def bootstrap_intervals(
     probabilities : array-like of shape (repeats, n, k)
         Probabilities of the classes; NaN where the head gives none.
     counts : array-like of shape (n, B)
-        Result of `resample_counts`.
-    units : int
-        Number of images, or of groups, that were drawn for a resample.
+        Result of `resample_counts` for these groups.
+    groups : array-like of shape (n,), any hashable values, optional
+        Group of each image.
     level : float
         Confidence level, between 0 and 1.
 
     Returns
     -------
     dict of name to (low, high)
-        The names of `pooled_scores`. The bounds are NaN if the score is not defined, or is the same
-        in every resample, because equal resamples give no information about other images. An
-        accuracy of 0 or 1 has Wilson's interval.
+        The names of `pooled_scores`. Accuracy and balanced accuracy have the intervals of
+        `share_interval` and `mean_share_interval`. The others have percentiles of the scores of the
+        resamples. Their bounds are NaN if the score is not defined, or is the same in every
+        resample, because equal resamples give no information about other images.
 
     Raises
     ------
     ParameterError
-        If level is not between 0 and 1, or there are no units; see also `pooled_scores`.
+        If level is not between 0 and 1; see also `pooled_scores`.
 
     Notes
     -----
     The score of a resample is the mean of the pooled scores of the repeats. An image is drawn with
-    all its repeats, so that repeats don't count as more images. The bounds are percentiles of
-    these means. Resamples in which the score is not defined are left out. If a class has few
-    images (or groups), for example fewer than 20, percentile intervals are too narrow.
+    all its repeats, so that repeats don't count as more images. Resamples in which the score is not
+    defined are left out.
+
+    Percentiles are too narrow with few images or groups. So the levels of the percentiles are moved
+    outwards, as Student's t does with the bounds of a mean (Hesterberg 2015). If a class has few
+    images (or groups), for example fewer than 20, they are still too narrow.
 
     References
     ----------
     B. Efron and R. Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
-    E. Wilson (1927), Probable inference, the law of succession, and statistical inference,
-    Journal of the American Statistical Association 22, 209-212.
+    T. Hesterberg (2015), What teachers should know about the bootstrap: resampling in the
+    undergraduate statistics curriculum, The American Statistician 69, 371-386: expanded
+    percentiles.
     """
     if not 0 < level < 1:
         raise ParameterError(f"level must be between 0 and 1, got {level}")
-    if units < 1:
-        raise ParameterError(f"units must be 1 or more, got {units}")
     y, predicted = np.asarray(y), np.asarray(predicted)
     resampled = resampled_scores(y, predicted, probabilities, counts)
-    intervals = {name: _percentiles(values, level) for name, values in resampled.items()}
-    accuracy = float((predicted == y).mean())
-    if accuracy in (0.0, 1.0):
-        low, high = wilson(accuracy, units, level).tolist()
-        intervals["accuracy"] = low, high
+    units = len(y) if groups is None else int(group_codes(np.asarray(groups), len(y)).max()) + 1
+    intervals = {name: _percentiles(values, level, units) for name, values in resampled.items()}
+    right = (predicted == y).mean(axis=0)
+    intervals["accuracy"] = share_interval(right, groups, level=level)
+    intervals["balanced_accuracy"] = mean_share_interval(right, y, groups, level=level)
     return intervals
 
 
-def _percentiles(values: Floats, level: float) -> tuple[float, float]:
+def _percentiles(values: Floats, level: float, units: int) -> tuple[float, float]:
     values = values[~np.isnan(values)]
     if not len(values) or all_same(values):
         return float("nan"), float("nan")
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    freedom = max(units - 1, 1)
+    reach = np.sqrt(units / freedom) * special.stdtrit(freedom, (1 + level) / 2)
+    low, high = np.quantile(values, special.ndtr([-reach, reach]))
     return float(low), float(high)
 
 

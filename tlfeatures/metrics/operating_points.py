@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.intervals import wilson
+from tlfeatures.metrics.intervals import share_interval
 from tlfeatures.metrics.score_records import PooledScore
 from tlfeatures.metrics.scores import Floats
 
@@ -165,13 +165,14 @@ def choose_threshold(
 
     Notes
     -----
-    For recall, the threshold is the largest one with ``(m + 1) / (n + 1) <= 1 - recall``, where m
-    of n positive images are missed. A new positive image is then missed with a probability of at
-    most 1 - recall, on average over all samples of n images: its probability is equally likely to
-    take each of the n + 1 places among the others. This is the quantile of split conformal
-    prediction. The recall of a single sample varies around this average. Specificity is treated in
-    the same way. With groups, the shares are those of images, and the correction counts groups, as
-    in hierarchical conformal prediction: a group of many images is no more than one group.
+    For recall, the largest threshold with ``(m + 1) / (n + 1) <= 1 - recall`` is found, where m of
+    n positive images are missed, and then lowered as far as that adds no false alarm. A new
+    positive image is then missed with a probability of at most 1 - recall, on average over all
+    samples of n images: its probability is equally likely to take each of the n + 1 places among
+    the others. This is the quantile of split conformal prediction. The recall of a single sample
+    varies around this average. Specificity is treated in the same way. With groups, the shares are
+    those of images, and the correction counts groups, as in hierarchical conformal prediction: a
+    group of many images is no more than one group.
 
     For precision, the threshold with the largest recall is chosen among those whose precision
     reaches the target with one more false alarm. This is a correction, and no guarantee.
@@ -253,23 +254,22 @@ def point_scores(positive: Bools, decided: Bools, groups: Groups | None = None) 
 
 
 def share(right: Bools, of: Bools, groups: Groups | None, empty: str) -> PooledScore:
-    """Return the share of some images that are right, with Wilson's 95 % interval.
+    """Return the share of some images that are right, with the interval of `share_interval`.
 
     Parameters
     ----------
     right, of : ndarray of shape (n,), bool
         Images that are right, and the images of which the share is computed.
     groups : ndarray of shape (n,) or None
-        Group of each image. With groups, their number counts for the interval, and not the number
-        of images.
+        Group of each image.
     empty : str
         Reason for the record if there are no images.
     """
     if not of.any():
-        return PooledScore(score=None, interval=None, reason=empty)
-    score = float(right[of].mean())
+        return PooledScore(score=None, interval=None, reason=empty, groups_range=None)
+    low, high = share_interval(right[of], None if groups is None else groups[of])
     return PooledScore(
-        score=score, interval=wilson(score, _units(of, groups)).tolist(), reason=None
+        score=float(right[of].mean()), interval=[low, high], reason=None, groups_range=None
     )
 
 
@@ -367,12 +367,17 @@ class _Cuts:
         return reached
 
     def best(self, target: Target, reached: Bools) -> int:
-        """Return the best of the thresholds that reach a target."""
-        if target.name == "recall":
-            return int(np.flatnonzero(reached)[-1])  # the fewest false alarms
+        """Return the best of the thresholds that reach a target.
+
+        No other threshold has as few false alarms and more hits, or as many hits and fewer alarms.
+        """
         if target.name == "cost":
             return self.nearest(target)
-        return int(np.flatnonzero(reached)[0])  # the largest recall
+        if target.name == "recall":
+            fewest = self.alarms[np.flatnonzero(reached)[-1]]
+            return int(np.flatnonzero(self.alarms == fewest)[0])
+        most = self.hits[np.flatnonzero(reached)[0]]
+        return int(np.flatnonzero(self.hits == most)[-1])
 
     def nearest(self, target: Target) -> int:
         """Return the threshold that comes nearest to a target."""

@@ -14,9 +14,24 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.metrics.scores import finite_or_none, score_name
+from tlfeatures.metrics.scores import bounds_text, finite_or_none, score_name
 
 NO_INTERVAL = "scores of --scoring are means over folds, without an interval"
+
+
+class GroupsRange(TypedDict):
+    """The lowest and the highest score of a few groups. It is not an interval.
+
+    Attributes
+    ----------
+    lowest, highest : float
+    groups : int
+        Number of groups that define the score.
+    """
+
+    lowest: float
+    highest: float
+    groups: int
 
 
 class PooledScore(TypedDict):
@@ -30,11 +45,14 @@ class PooledScore(TypedDict):
         95 % interval of the score; None if there is none.
     reason : str or None
         Explanation if the score or its interval is None.
+    groups_range : GroupsRange or None
+        Lowest and highest score of the groups, if these are too few for an interval.
     """
 
     score: float | None
     interval: list[float] | None
     reason: str | None
+    groups_range: GroupsRange | None
 
 
 class Score(PooledScore):
@@ -74,11 +92,14 @@ def score_record(
     values = np.array(folds, np.float64)  # NumPy turns None into NaN
     mean = finite_or_none(values.mean())
     if pooled is None:
-        pooled = PooledScore(score=mean, interval=None, reason=reason or NO_INTERVAL)
+        pooled = PooledScore(
+            score=mean, interval=None, reason=reason or NO_INTERVAL, groups_range=None
+        )
     return Score(
         score=pooled["score"],
         interval=pooled["interval"],
         reason=pooled["reason"] or (reason if mean is None else None),
+        groups_range=pooled["groups_range"],
         mean=mean,
         std=finite_or_none(values.std(ddof=1)) if len(values) > 1 else None,
         folds=[finite_or_none(value) for value in values],
@@ -116,10 +137,39 @@ def score_columns(records: Sequence[Mapping[str, Score]]) -> dict[str, NDArray[n
 
 
 def score_line(name: str, scores: Mapping[str, PooledScore] | Mapping[str, Score]) -> str:
-    """Write a score with its interval, for example "accuracy 0.851 [0.829, 0.870]"."""
+    """Write a score with its interval, for example "accuracy 0.851 [0.829, 0.870]".
+
+    Without an interval, the range between groups is given, if there is one.
+    """
     record = scores[name]
     if record["score"] is None:
         return f"no {score_name(name)}"
     interval = record["interval"]
     bounds = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+    if record["groups_range"] is not None:
+        bounds = f" ({range_line(record['groups_range'])})"
     return f"{score_name(name)} {record['score']:.3f}{bounds}"
+
+
+def range_line(found: GroupsRange) -> str:
+    """Write a range with three digits, for example "0.863 to 0.941 between the 3 groups"."""
+    return f"{found['lowest']:.3f} to {found['highest']:.3f} {_between(found)}"
+
+
+def range_text(scoring: str, found: GroupsRange | None) -> str:
+    """Write a range in the unit of the score, for example "86.3 to 94.1 between the 3 groups".
+
+    It is empty without a range.
+    """
+    if found is None:
+        return ""
+    return f"{bounds_text(scoring, (found['lowest'], found['highest']))} {_between(found)}"
+
+
+def _between(found: GroupsRange) -> str:
+    return "in the only group" if found["groups"] == 1 else f"between the {found['groups']} groups"
+
+
+def spread_text(scoring: str, record: PooledScore) -> str:
+    """Write the bounds of an interval, or the range between groups; empty without both."""
+    return bounds_text(scoring, record["interval"]) or range_text(scoring, record["groups_range"])

@@ -193,7 +193,9 @@ def scorer_of(data: Dataset, folds: list[Fold], random_state: int | None) -> Boo
             "cv that tests each image once (`benchmark` repeats a cross-validation by `repeats`)"
         )
     tested = np.isin(np.arange(len(data.y)), rows)
-    return BootstrapScorer.of(data.y, data.together, tested, data.classes, random_state)
+    return BootstrapScorer.of(
+        data.y, data.together, tested, data.classes, random_state, groups=data.groups
+    )
 
 
 def cross_validation_of(

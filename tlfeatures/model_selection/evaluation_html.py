@@ -8,8 +8,8 @@ import numpy as np
 
 from tlfeatures.html_tables import Cell, table_html
 from tlfeatures.metrics.confusion import Confusion
-from tlfeatures.metrics.score_records import Score
-from tlfeatures.metrics.scores import bounds_text, score_name, score_text, score_title, score_unit
+from tlfeatures.metrics.score_records import Score, spread_text
+from tlfeatures.metrics.scores import score_name, score_text, score_title, score_unit
 from tlfeatures.names import percent
 
 _MOST_CLASSES = 8  # a larger confusion matrix is shown as a list of its largest mistakes
@@ -18,7 +18,7 @@ _MOST_CLASSES = 8  # a larger confusion matrix is shown as a list of its largest
 def score_in_percent(name: str, scores: Mapping[str, Score]) -> str:
     """Write a score with its interval, for example "accuracy 85.1 % (82.9 to 87.0)"."""
     record = scores[name]
-    value, bounds = score_text(name, record["score"]), bounds_text(name, record["interval"])
+    value, bounds = score_text(name, record["score"]), spread_text(name, record)
     if value is None:
         return f"no {score_name(name)}"
     return f"{score_name(name)} {value}{score_unit(name)}" + (f" ({bounds})" if bounds else "")
@@ -27,11 +27,13 @@ def score_in_percent(name: str, scores: Mapping[str, Score]) -> str:
 def score_table(scores: Mapping[str, Score]) -> str:
     """Return the table of scores with their intervals, and the reasons for missing ones."""
     several = any(len(record["folds"]) > 1 for record in scores.values())
-    header = ["score", "value", "95 % interval", *(["std of folds"] if several else [])]
+    few = any(record["groups_range"] for record in scores.values())
+    between = "range" if few else "95 % interval"
+    header = ["score", "value", between, *(["std of folds"] if several else [])]
     rows: list[list[Cell]] = []
     for name, record in scores.items():
         value = score_text(name, record["score"]) or "none"
-        interval = bounds_text(name, record["interval"]) or record["reason"] or "none"
+        interval = spread_text(name, record) or record["reason"] or "none"
         spread = [score_text(name, record["std"]) or "none"] if several else []
         rows.append([score_title(name), value, interval, *spread])
     return table_html(header, rows, caption="Scores of all tested images together", most=len(rows))

@@ -15,7 +15,7 @@ from sklearn.model_selection import check_cv
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold, Rows, cut, fewest
 from tlfeatures.errors import DatasetError, ParameterError
-from tlfeatures.names import counted, unknown_name
+from tlfeatures.names import counted, some_of, unknown_name
 
 logger = logging.getLogger(__name__)
 SPLIT_CHOICES = ("auto", "cv", "val", "test")
@@ -34,8 +34,10 @@ class Splitter(Protocol):
         ...
 
 
-Folding: TypeAlias = int | Splitter | Iterable[GivenFold]
-"""A number of folds, a splitter of scikit-learn, or (train rows, test rows) of each fold."""
+LEAVE_ONE_GROUP_OUT = "leave-one-group-out"
+Folding: TypeAlias = int | str | Splitter | Iterable[GivenFold]
+"""A number of folds, "leave-one-group-out", a splitter of scikit-learn, or (train rows, test rows)
+of each fold."""
 
 
 def make_folds(
@@ -46,10 +48,12 @@ def make_folds(
     Parameters
     ----------
     data : Dataset
-    cv : int, scikit-learn splitter or iterable of (train rows, test rows), optional
+    cv : int, str, scikit-learn splitter or iterable of (train rows, test rows), optional
         With a number of folds (default 5), they are stratified and shuffled, and groups and copies
-        of an image are always in the same fold. Folds of a splitter or an iterable are used as they
-        are, but training rows of the same group, or copies, as a test row are left out.
+        of an image are always in the same fold. With "leave-one-group-out", each group is a fold:
+        it is tested by a head that was trained on the other groups. Folds of a splitter or an
+        iterable are used as they are. Of the last three, training rows of the same group, or
+        copies, as a test row are left out.
     split : {"auto", "cv", "val", "test"}
         "val" and "test" train on the images of the split train and test on the images of val or
         test. "cv" cross-validates over all images. "auto" means "cv" if `cv` is given or the data
@@ -80,7 +84,9 @@ def make_folds(
     if chosen != "cv":
         return chosen, [_given_fold(data, chosen)]
     cv = 5 if cv is None else cv
-    if isinstance(cv, int | numbers.Integral):
+    if isinstance(cv, str):
+        folds = _one_for_each_group(cv, data)
+    elif isinstance(cv, int | numbers.Integral):
         _check_counts(data, int(cv))
         folds = cut(data.y, data.together, int(cv), random_state)
     else:
@@ -129,6 +135,37 @@ def inner_folds(
         )
     folds = cut(y[train], groups, min(INNER_CV, least), random_state)
     return [(train[inner], train[held]) for inner, held in folds]
+
+
+def _one_for_each_group(cv: str, data: Dataset) -> list[Fold]:
+    """Return one fold for each group of the user, which tests this group."""
+    if cv != LEAVE_ONE_GROUP_OUT:
+        raise ParameterError(
+            f"--cv is {cv!r}; expected a number of folds, as in --cv 5, or {LEAVE_ONE_GROUP_OUT}"
+        )
+    if data.groups is None:
+        raise ParameterError(
+            f"--cv {LEAVE_ONE_GROUP_OUT} needs groups, found none: give --groups FILE|REGEX, for "
+            "example --groups '(site[0-9]+)'"
+        )
+    names = np.unique(data.groups)
+    if len(names) < 2:
+        raise ParameterError(
+            f"--cv {LEAVE_ONE_GROUP_OUT} needs two groups or more, found only {names[0]}; check "
+            "--groups, or use --cv 5 without it"
+        )
+    folds = []
+    for name in names:
+        test = np.flatnonzero(data.groups == name)
+        train = _without_relatives(data, np.flatnonzero(data.groups != name), test)
+        absent = sorted(set(data.y[test].tolist()) - set(data.y[train].tolist()))
+        if absent:
+            raise DatasetError(
+                f"without the group {name}, there are no training images of {some_of(absent, 3)}: "
+                "add images of other groups, leave out these classes, or use --cv 5"
+            )
+        folds.append((train, test))
+    return folds
 
 
 def _cut_by(cv: Splitter | Iterable[GivenFold], data: Dataset) -> list[Fold]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.spec import Spec
+from tlfeatures.metrics.score_records import range_line
 from tlfeatures.metrics.scores import score_name
 from tlfeatures.models.backbone_facts import plain_backbones
 from tlfeatures.models.card_backbones import settings_lines, weights_lines
@@ -171,13 +172,15 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
         [
             score_name(key),
             number(row["score"]),
-            _range(row["interval"]),
+            _spread(row),
             *([number(row["mean"]), number(row["std"])] if folds else []),
         ]
         for key, row in facts["scores"].items()
     ]
     of_folds = ["mean of folds", "std of folds"] if folds else []
-    yield from table_lines(["score", "value", "95 % interval", *of_folds], rows)
+    few = any(row.get("groups_range") for row in facts["scores"].values())
+    between = "range" if few else "95 % interval"
+    yield from table_lines(["score", "value", between, *of_folds], rows)
     missing = [
         f"{score_name(key)}: {row['reason']}"
         for key, row in facts["scores"].items()
@@ -207,8 +210,7 @@ def _corrected(facts: Facts) -> Iterator[str]:
             why = escaped(score["reason"] or "unknown")
             yield f"The {score_name(name)} can't be corrected for this choice. Reason: {why}."
             continue
-        interval = score["interval"]
-        between = f" (95 % interval {_range(interval)})" if interval else " (without an interval)"
+        between = f" (95 % interval {_spread(score)})" if score["interval"] else ""
         yield (
             f"Corrected for this choice, its {score_name(name)} is {number(score['score'])}"
             f"{between}. Expect this on new images like these. The choice flattered it by "
@@ -247,7 +249,7 @@ def _controls(facts: Facts) -> Iterator[str]:
         [
             f"{control['name']}: {control['about']}",
             number(control["score"]),
-            _range(control["interval"]),
+            _bounds(control["interval"]),
             beaten[control["beaten"]],
         ]
         for control in shown
@@ -280,7 +282,14 @@ def _file_name(name: str) -> str:
     return shlex.quote(name).replace("`", "'")
 
 
-def _range(interval: Sequence[float] | None) -> str:
+def _spread(row: Facts) -> str:
+    """Write the interval of a score, or the range between a few groups."""
+    if row.get("groups_range") is not None:
+        return range_line(row["groups_range"])
+    return _bounds(row["interval"])
+
+
+def _bounds(interval: Sequence[float] | None) -> str:
     return "none" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 

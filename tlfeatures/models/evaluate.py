@@ -246,7 +246,9 @@ def _evaluation_of(
     predicted, table = loaded.predict_codes(data.X), loaded.predict_proba(data.X)
     point, truth = loaded.operating_point, codes_of(data.y, np.array(loaded.classes))
     every = np.ones(len(data.y), bool)
-    scorer = BootstrapScorer.of(data.y, data.together, every, loaded.classes, seed)
+    scorer = BootstrapScorer.of(
+        data.y, data.together, every, loaded.classes, seed, groups=data.groups
+    )
     pooled = scorer.score([HeadPredictions(predicted, table)])
     return ModelEvaluation(
         head=loaded.info["head"],

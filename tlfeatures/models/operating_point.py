@@ -42,7 +42,7 @@ class OperatingPoint:
     images, positives : int
         Number of tested images, and of those that are of the class.
     grouped : bool
-        Whether the intervals count groups of images instead of images.
+        Whether images belong together, so that the intervals are about images of new groups.
     scores : dict of name to PooledScore
         `recall`, `precision` and `specificity` of the class, and `accuracy` of all labels, each
         with a 95 % interval. The labels of each fold are those of a threshold that was chosen on
@@ -121,7 +121,7 @@ class OperatingPoint:
         """
         other = next(name for name in classes if name != self.label)
         otherwise = other if len(classes) == 2 else "the most probable other class"
-        units = "; the intervals count groups of images" if self.grouped else ""
+        units = ", and the intervals are about images of new groups" if self.grouped else ""
         shown = {name: _shown(self.scores[name]) for name in SCORES}
         return [
             f"Operating point {self.at} of {self.label}: the label is {self.label} if the "
@@ -140,8 +140,10 @@ class OperatingPoint:
 
 
 def _shown(record: PooledScore) -> str:
-    if record["score"] is None or record["interval"] is None:
+    if record["score"] is None:
         return f"not defined ({record['reason']})"
+    if record["interval"] is None:
+        return f"{record['score']:.3f} (no interval: {record['reason']})"
     low, high = record["interval"]
     return f"{record['score']:.3f} [{low:.3f}, {high:.3f}]"
 

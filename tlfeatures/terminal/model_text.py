@@ -12,11 +12,7 @@ from tlfeatures.terminal.shared_lines import (
     first_names,
     missing_lines,
 )
-from tlfeatures.terminal.tables import (
-    interval,
-    score_words,
-    table,
-)
+from tlfeatures.terminal.tables import score_words, spread, table
 
 if TYPE_CHECKING:
     from tlfeatures.models.evaluate import ModelEvaluation
@@ -45,7 +41,7 @@ def render_evaluation(result: ModelEvaluation) -> str:
     if result.operating_point is not None:
         lines.append(result.operating_point.line())
     rows = [
-        [score_words(name), number(row["score"]), interval(row["interval"])]
+        [score_words(name), number(row["score"]), spread(row)]
         for name, row in result.scores.items()
     ]
     confusion = result.confusion
@@ -54,7 +50,7 @@ def render_evaluation(result: ModelEvaluation) -> str:
         lines.append(averages_line(tested, len(result.classes)))
     lines += [
         "",
-        table(["score", "value", "95 % interval"], rows),
+        table(["score", "value", _spread_title(result)], rows),
         *missing_lines(_missing_in(result)),
     ]
     counts = [
@@ -63,6 +59,11 @@ def render_evaluation(result: ModelEvaluation) -> str:
     ]
     lines += ["", table(["true / predicted", *confusion.classes, "images"], counts)]
     return "\n".join(lines)
+
+
+def _spread_title(result: ModelEvaluation) -> str:
+    few = any(row["groups_range"] for row in result.scores.values())
+    return "range" if few else "95 % interval"
 
 
 def _missing_in(result: ModelEvaluation) -> Iterator[tuple[str, str, str | None]]:
@@ -153,7 +154,7 @@ def _spec_lines(spec: dict[str, Any]) -> list[str]:
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict) and {"score", "interval"} <= set(value):
-        return f"{number(value['score'])} {interval(value['interval'])}"
+        return f"{number(value['score'])} {spread(value)}"
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
     if isinstance(value, list):

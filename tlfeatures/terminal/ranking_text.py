@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tlfeatures.names import number
 from tlfeatures.terminal.shared_lines import missing_lines
-from tlfeatures.terminal.tables import filled, interval, score_words, table
+from tlfeatures.terminal.tables import filled, score_words, spread, table
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.comparison import Comparison, Rank
@@ -84,11 +84,12 @@ def _ranks(comparison: Comparison) -> str:
     embeddings = len({rank.embedding for rank in ranking}) > 1
     repeats = len({rank.repeats for rank in ranking}) > 1
     several, folds = len(ranking) > 1, comparison.folds > 1
+    few = any(rank.scores[scoring]["groups_range"] for rank in ranking)
     header = [
         *([""] if several else []),
         "head",
         *(["embedding"] if embeddings else []),
-        f"{score_words(scoring)} [95 %]",
+        score_words(scoring) + ("" if few else " [95 %]"),
         *(["std of folds"] if folds else []),
         *map(score_words, names[1:]),
         *(["p"] if several else []),
@@ -124,7 +125,7 @@ def _best(
     values = [number(score["score"]) if score else "" for score in shown]
     first = shown[0]
     if first and first["interval"]:
-        values[0] += f" {interval(first['interval'])}"
+        values[0] += f" {spread(first)}"
     return [
         [
             "",
@@ -142,8 +143,9 @@ def _best(
 
 def _with_interval(rank: Rank, name: str) -> str:
     record = rank.scores[name]
-    bounds = record["interval"]
-    return number(record["score"]) + (f" {interval(bounds)}" if bounds else "")
+    if record["groups_range"] is not None:
+        return f"{number(record['score'])} ({spread(record)})"
+    return number(record["score"]) + (f" {spread(record)}" if record["interval"] else "")
 
 
 def _spread(rank: Rank, name: str) -> str:

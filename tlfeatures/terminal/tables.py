@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _WIDTH = 100  # of lines of prose
 
@@ -26,6 +27,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
 def interval(bounds: Sequence[float] | None) -> str:
     """Write an interval with three digits, or none."""
     return "none" if bounds is None else f"[{bounds[0]:.3f}, {bounds[1]:.3f}]"
+
+
+def spread(record: Mapping[str, Any]) -> str:
+    """Write the interval of a score, or the range between a few groups, or none."""
+    from tlfeatures.metrics.score_records import range_line
+
+    found = record.get("groups_range")
+    return interval(record["interval"]) if found is None else range_line(found)
 
 
 def filled(text: str) -> str:

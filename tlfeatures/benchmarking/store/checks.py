@@ -13,6 +13,7 @@ from tlfeatures.benchmarking.store.format import (
     FILE_FACTS,
     FORMAT,
     FORMAT_VERSION,
+    GROUPS_RANGE,
     RESULTS,
     STUDY,
 )
@@ -119,6 +120,8 @@ def check_scores(path: Path, scores: Any, names: Iterable[str]) -> None:
     check_kinds(path, scores, dict.fromkeys(names, dict))
     for score in scores.values():
         check_kinds(path, score, ENTRY_SCORE)
+        if score["groups_range"] is not None:
+            check_kinds(path, score["groups_range"], GROUPS_RANGE)
 
 
 def check_control(path: Path, control: Any) -> None:

@@ -76,6 +76,7 @@ ENTRY_FACTS: dict[str, Any] = {
 ENTRY_SCORE: dict[str, Any] = {
     **dict.fromkeys(("score", "mean", "std"), _NUMBER),
     **{"interval": list | None, "folds": list, "reason": str | None},
+    "groups_range": dict | None,
 }
 CONTROL_FACTS: dict[str, Any] = {
     **dict.fromkeys(("name", "about", "head", "key"), str),
@@ -83,6 +84,7 @@ CONTROL_FACTS: dict[str, Any] = {
     **{"interval": list | None, "images": int, "beaten": bool | None, "reason": str | None},
     **dict.fromkeys(("classes", "evidence"), list),
 }
+GROUPS_RANGE: dict[str, Any] = {**dict.fromkeys(("lowest", "highest"), float | int), "groups": int}
 FILE_FACTS: dict[str, Any] = {
     "spec": dict,
     "provenance": dict,

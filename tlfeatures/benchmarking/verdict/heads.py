@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
-from tlfeatures.metrics.against_best import LEVEL, VERY_FEW
+from tlfeatures.metrics.against_best import LEVEL
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.metrics.scores import LABEL_SCORES, score_name
 from tlfeatures.names import some_of
@@ -99,6 +99,6 @@ def warnings(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
     if scorer.units < FEW:
         lines.append(
             f"{scorer.units} {scorer.unit} are few: only large differences between heads "
-            "can be found." + (" The intervals are too narrow." if scorer.units < VERY_FEW else "")
+            "can be found."
         )
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tlfeatures.benchmarking.backbones import backbone_lines
 from tlfeatures.benchmarking.comparison import Comparison
 from tlfeatures.benchmarking.verdict.controls import cautions
+from tlfeatures.benchmarking.verdict.groups import group_lines
 from tlfeatures.benchmarking.verdict.headline import headline
 from tlfeatures.benchmarking.verdict.heads import other_heads, warnings
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
@@ -23,6 +24,7 @@ def write_verdict(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
     return [
         *cautions(comparison),
         *headline(comparison, scorer),
+        *group_lines(comparison),
         *other_heads(comparison, scorer),
         *backbone_lines(comparison),
         *warnings(comparison, scorer),

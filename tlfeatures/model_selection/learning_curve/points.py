@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
-from tlfeatures.metrics.intervals import bootstrap_intervals
+from tlfeatures.metrics.intervals import share_interval
 from tlfeatures.metrics.resampling import resample_counts
 from tlfeatures.metrics.scores import Floats
 from tlfeatures.model_selection.learning_curve.results import CurvePoint, Interval
@@ -80,7 +80,7 @@ def gather_points(
     points = tuple(
         _point(
             [subset for subset in subsets if subset.size == size],
-            _interval(y, predicted[size], counts, units),
+            share_interval(right[size].mean(axis=0), groups),
             right[size],
             len(data.classes),
         )
@@ -99,14 +99,6 @@ def gather_points(
         weights=1 / (by_test + spread**2),
         chance=float(np.bincount(y).max() / len(y)),
     )
-
-
-def _interval(y: Codes, predicted: Codes, counts: NDArray[np.float32], units: int) -> Interval:
-    unknown = np.full((*predicted.shape, int(max(y.max(), predicted.max())) + 1), np.nan)
-    interval = bootstrap_intervals(y, predicted, unknown, counts, units=units)["accuracy"]
-    if np.isnan(interval).any():  # all resamples have the same accuracy: it is not informative
-        return 0.0, 1.0
-    return interval
 
 
 def _point(

@@ -87,7 +87,9 @@ class RankingDisplay(Display):
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         # Its right end is that of the axes: long names leave these less width than the label has.
-        axes.set_xlabel(f"{_axis_name(scoring)}, with 95 % interval", loc="right")
+        intervals = any(rank.scores[scoring]["interval"] for rank in ranking)
+        label = _axis_name(scoring) + (", with 95 % interval" if intervals else "")
+        axes.set_xlabel(label, loc="right")
         if len(every) > len(ranking):
             axes.set_ylabel(f"the first {_ROWS} of {len(every):,} heads")
         if axes.has_data():

@@ -17,7 +17,7 @@ from tlfeatures.features.sources.open_source import open_stored_source, open_wit
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.chosen import ChosenScore
-from tlfeatures.metrics.score_records import PooledScore
+from tlfeatures.metrics.score_records import PooledScore, range_text
 from tlfeatures.metrics.scores import score_name, score_text, score_unit
 from tlfeatures.names import as_list, counted, some_of, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses
@@ -226,6 +226,7 @@ def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]
         "score": score_text(scoring, score["score"]),
         "low": score_text(scoring, low),
         "high": score_text(scoring, high),
+        "range": range_text(scoring, own["groups_range"]),
         "missing": score.get("reason"),
         "unit": score_unit(scoring),
         "scoring": score_name(scoring),

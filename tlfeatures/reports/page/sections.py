@@ -12,7 +12,9 @@ import numpy as np
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.benchmarking.control import BEATEN, MEANINGS
+from tlfeatures.benchmarking.ranking_html import any_interval
 from tlfeatures.dataset.dataset import BETWEEN_FILES
+from tlfeatures.metrics.score_records import PooledScore, spread_text
 from tlfeatures.metrics.scores import (
     bounds_text,
     score_name,
@@ -54,12 +56,13 @@ def ranking(comparison: Comparison) -> dict[str, Any]:
     scoring, rows = comparison.scoring, comparison.ranking
     names = list(dict.fromkeys([scoring, *(name for rank in rows for name in rank.scores)]))
     figure = None
+    intervals = any_interval(rows)
     if len(rows) > 1:
         figure = draw(
             "ranking",
             "Heads, best first",
-            f"{score_name(scoring)} of {len(rows)} heads with 95 % intervals; the numbers are in "
-            "the table below",
+            f"{score_name(scoring)} of {len(rows)} heads"
+            f"{' with 95 % intervals' if intervals else ''}; the numbers are in the table below",
             RankingDisplay(comparison),
         )
     return {
@@ -68,6 +71,7 @@ def ranking(comparison: Comparison) -> dict[str, Any]:
         "corrected": _corrected(comparison, names),
         "rows": [_ranked(rank, names) for rank in rows],
         "embeddings": len({rank.embedding for rank in rows}) > 1,
+        "intervals": intervals,
         "spread": comparison.folds > 1,
         "test": comparison.test_method,
         "tested": len(rows) > 1,
@@ -119,18 +123,18 @@ def _difference(value: float | None, scoring: str) -> str:
     return f"{100 * value:+.1f}" if score_unit(scoring) else f"{value:+.3f}"
 
 
-def _score(name: str, facts: Mapping[str, Any] | None) -> dict[str, Any]:
+def _score(name: str, facts: PooledScore | None) -> dict[str, Any]:
     """Return a score as a value and as text, and its interval as text.
 
-    Without an interval, the reason is given in its place. All are empty if the head does not have
-    this score.
+    Without an interval, the range between groups or the reason is given in its place. All are
+    empty if the head does not have this score.
     """
     if facts is None:
         return {"value": None, "text": "", "interval": ""}
     return {
         "value": facts["score"],
         "text": score_text(name, facts["score"]) or "none",
-        "interval": bounds_text(name, facts["interval"]) or facts.get("reason") or "",
+        "interval": spread_text(name, facts) or facts.get("reason") or "",
     }
 
 
