@@ -253,3 +253,20 @@ def test_a_class_that_was_saved_in_another_way_is_named(jpegs, tmp_path, how):
     assert not any(shortcut.named(honest, honest, 4, images=60))
     verdict = fit(shortcut.mixed(honest, altered, 0, images=60), "logreg").verdict
     assert verdict[0].startswith("Caution: the files of bright, dark differ")
+
+
+@pytest.mark.long
+def test_permuted_labels_of_many_draws_are_no_better_than_guessing():
+    data = dataset(400, d=40, signal=3)
+    found = permuted_labels.verdicts(data, 100, images=120)
+    assert sum(permuted_labels.GUESSING in verdict for verdict in found) >= 95
+    assert sum("Caution" in verdict for verdict in found) <= 2
+
+
+@pytest.mark.reference
+def test_only_altered_classes_of_real_images_are_named(reference, tmp_path):
+    honest = shortcut.embedded(reference / "intel", tmp_path / "honest.h5", None)
+    how = shortcut.ALTERATIONS["saved at JPEG quality 90"]
+    altered = shortcut.embedded(reference / "intel", tmp_path / "altered.h5", how)
+    assert sum(map(bool, shortcut.named(honest, altered, 50))) >= 49
+    assert sum(map(bool, shortcut.named(honest, honest, 50))) <= 1
