@@ -11,7 +11,10 @@ from tlfeatures import extract, report
 from tlfeatures.reports.page.contents import OPTIONAL
 
 HEADS = ["logreg", "mlp", "dummy"]
-SECTIONS = ["heads", "errors", "probabilities", "more-images", "epochs", "map", "audit", "made"]
+SECTIONS = [
+    *("heads", "controls", "errors", "probabilities"),
+    *("more-images", "epochs", "map", "audit", "made"),
+]
 
 benchmark = partial(tlfeatures.benchmark, cv=3, n_jobs=1)
 

@@ -17,7 +17,7 @@ from tlfeatures.benchmarking.predictions import predictions_table
 from tlfeatures.benchmarking.probability_facts import probability_facts
 from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.benchmarking.store.checks import check_items, check_kinds, check_scores, remedy
-from tlfeatures.benchmarking.store.format import CONTROL_FACTS, RESULTS
+from tlfeatures.benchmarking.store.format import RESULTS
 from tlfeatures.benchmarking.store.results_file import (
     check_folder,
     read_again_if_changed,
@@ -241,7 +241,6 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     _check_ranking(path / RESULTS, stored)
     ranking = [{name: rank[name] for name in _RANK} for rank in stored["ranking"]]
     backbones = [{name: item[name] for name in _BACKBONE} for item in stored["backbones"]]
-    controls = [{name: item[name] for name in CONTROL_FACTS} for item in stored["controls"]]
     chosen = {
         name: {fact: score[fact] for fact in _CHOSEN} for name, score in stored["chosen"].items()
     }
@@ -254,7 +253,7 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
         "backbones": backbones,
         "chosen": chosen,
         "group_scores": groups,
-        "controls": controls,
+        "controls": [{name: item[name] for name in CONTROL_FACTS} for item in stored["controls"]],
     }
     comparison = Comparison.from_dict({**stored, **parts})
     held = {entry.facts["key"] for entry in entries}

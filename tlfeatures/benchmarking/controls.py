@@ -52,7 +52,7 @@ _UNKNOWN_SHARE = 0.05  # largest share of images whose properties may be unknown
 
 # Heads that are fitted on permuted labels if they are the best. Others would take too long, and
 # logistic regression is fitted in their place. With an SVM, whose probabilities need fits of their
-# own, the controls would take 14 % of the time of all heads on 1,078 images instead of 9 %.
+# own, the controls would take 14 % of the time of all heads on 1,078 images instead of 8 %.
 _QUICK = ("logreg", "knn", "centroid", "ridge", "lda")
 
 

@@ -20,7 +20,8 @@ def cautions(comparison: Comparison) -> list[str]:
         The ranking with its controls, without a verdict.
     """
     lines = []
-    for control in comparison.controls:
+    by_name = {control.name: control for control in comparison.controls}
+    for control in (by_name[name] for name in _SENTENCES if name in by_name):
         if control.classes:
             lines.append(_told_apart(control))
         elif control.beaten is False and _is_informative(control, comparison):
@@ -30,7 +31,7 @@ def cautions(comparison: Comparison) -> list[str]:
 
 def _is_informative(control: Control, comparison: Comparison) -> bool:
     """Whether a control says more than the headline: both it and the best head beat guessing."""
-    if control.interval is None or control.name not in _SENTENCES:
+    if control.interval is None:
         return False
     guessing = comparison.largest_class.share
     if control.name == PERMUTED:
@@ -57,12 +58,7 @@ def _not_beaten(control: Control, comparison: Comparison) -> str:
     return _SENTENCES[control.name].format(score=score, head=head)
 
 
-_SENTENCES = {
-    COLOURS: (
-        "Caution: colours alone, without shapes, tell the classes with an accuracy of {score}, and "
-        "{head} is not surely better. If the colours come from the light or the background, the "
-        "heads may have learned that."
-    ),
+_SENTENCES = {  # the most serious first
     FILE: (
         "Caution: the size, width and height of the files alone, without looking at the images, "
         "tell the classes with an accuracy of {score}, and {head} is not surely better. The images "
@@ -72,5 +68,10 @@ _SENTENCES = {
         "Caution: a head that was trained on shuffled labels has an accuracy of {score}, although "
         "it can only guess. Training images and tested images probably have something in common "
         "that they should not have, so the scores are too good."
+    ),
+    COLOURS: (
+        "Caution: colours alone, without shapes, tell the classes with an accuracy of {score}, and "
+        "{head} is not surely better. If the colours come from the light or the background, the "
+        "heads may have learned that."
     ),
 }
