@@ -21,7 +21,8 @@ from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 Floats = NDArray[np.float64]
 
 # Parts of the variance of the latent variable that decides whether a head is right: the image, the
-# head on the image, and the training set of the repeat. These give the correlations of real heads.
+# head on the image, and the training set of the repeat. So heads are mostly right on the same
+# images.
 IMAGE, HEAD = 0.7, 0.2
 _SAMPLE = 20_000  # images from which the covariance of the heads is computed
 
