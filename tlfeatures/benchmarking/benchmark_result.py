@@ -117,7 +117,8 @@ class Benchmark:
             `SCORE`, the bounds `SCORE_low` and `SCORE_high` of its 95 % interval, and the standard
             deviation `SCORE_std` of the folds; `difference` to the best head with `difference_low`
             and `difference_high`, `p`, `fit_seconds`, `tuned` and `repeats`. Scores are from 0 to 1
-            (`log_loss`: from 0). NaN where there is none.
+            (`log_loss`: from 0). NaN where there is none. The scores are the heads' own;
+            `comparison.chosen` has those of the best head, corrected for having been chosen.
 
         Raises
         ------
