@@ -70,12 +70,12 @@ def heads(random_state: int) -> dict[str, BaseEstimator]:
     return made
 
 
-def draw(data: Dataset, n: int, number: int, compared: int = 10) -> Draw:
+def draw(data: Dataset, n: int, number: int) -> Draw:
     """Draw n images at random, and test the heads on them and on the others."""
     random = np.random.default_rng([n, number])
     rows = np.sort(random.choice(len(data.y), n, replace=False))
     part, others = data.take(rows), np.setdiff1d(np.arange(len(data.y)), rows)
-    made = dict(list(heads(number).items())[:compared])
+    made = heads(number)
     _, folds = make_folds(part, cv=None, split="cv", random_state=number)
     with warnings.catch_warnings(), Trainer(part, n_jobs=1, progress=lambda done: None) as trainer:
         warnings.simplefilter("ignore")  # of heads that don't converge on so few images
@@ -91,13 +91,13 @@ def draw(data: Dataset, n: int, number: int, compared: int = 10) -> Draw:
     )
 
 
-def kept_draws(file: Path, n: int, count: int) -> Iterator[Draw]:
+def kept_draws(file: Path, n: int, count: int, embedding: str | None = None) -> Iterator[Draw]:
     """Yield draws of an embeddings file. They are kept next to it, because they take long."""
     data = None
     for number in range(count):
         kept = file.with_name("draws") / f"{file.stem}-{n}-{number}.npz"
         if not kept.is_file():
-            data = load_dataset(file) if data is None else data
+            data = load_dataset(file, embedding) if data is None else data
             kept.parent.mkdir(exist_ok=True)
             np.savez(kept, **vars(draw(data, n, number)))
         with np.load(kept) as stored:
@@ -107,27 +107,28 @@ def kept_draws(file: Path, n: int, count: int) -> Iterator[Draw]:
             )
 
 
-def corrected(one: Draw, compared: int) -> tuple[ChosenScore, list[float], float]:
-    """Choose the best of the first heads of a draw.
+def corrected(one: Draw, numbers: Sequence[int]) -> list[tuple[ChosenScore, list[float], float]]:
+    """Choose the best of the first heads of a draw, for each number of heads.
 
     Returns
     -------
-    score : ChosenScore
-        Its corrected accuracy.
-    own : [float, float]
-        95 % interval of its own accuracy.
-    truth : float
+    list of (score, own, truth)
+        Corrected accuracy of the best head, 95 % interval of its own accuracy, and its truth.
     """
     labels = np.array(["a", "b"])[one.y]
     everything = np.ones(len(one.y), bool)
     scorer = BootstrapScorer.of(labels, one.groups, everything, ["a", "b"], 0)
     table = np.full((len(one.y), 2), np.nan)  # accuracy needs no probabilities
-    candidates = [[HeadPredictions(codes, table)] for codes in one.predicted[:compared]]
+    candidates = [[HeadPredictions(codes, table)] for codes in one.predicted]
     scores = [scorer.score(repeats) for repeats in candidates]
-    order = sorted(range(compared), key=lambda c: scores[c]["accuracy"]["score"], reverse=True)
-    ranked = [scores[c] for c in order]
-    score = chosen_scores([candidates[c] for c in order], ranked, "accuracy", scorer)["accuracy"]
-    return score, ranked[0]["accuracy"]["interval"], float(one.truth[order[0]])
+    results = []
+    for number in numbers:
+        order = sorted(range(number), key=lambda c: scores[c]["accuracy"]["score"], reverse=True)
+        ranked = [scores[c] for c in order]
+        chosen = chosen_scores([candidates[c] for c in order], ranked, "accuracy", scorer)
+        own = ranked[0]["accuracy"]["interval"]
+        results.append((chosen["accuracy"], own, float(one.truth[order[0]])))
+    return results
 
 
 @dataclass(frozen=True)
@@ -165,11 +166,17 @@ class Result:
         )
 
 
-def compare(draws: Sequence[Draw], compared: int) -> tuple[Result, Result]:
-    """Return the results of the own accuracy of the best head and of the corrected one."""
-    scores, owns, truths = zip(*(corrected(one, compared) for one in draws), strict=True)
-    truth, others = np.array(truths), draws[0].others
-    own = np.array([score.own for score in scores])
+def compare(draws: Sequence[Draw], numbers: Sequence[int]) -> list[tuple[Result, Result]]:
+    """Return results of the own and of the corrected accuracy, for each number of heads."""
+    by_number = zip(*(corrected(one, numbers) for one in draws), strict=True)
+    return [_results(found, draws[0].others) for found in by_number]
+
+
+def _results(
+    found: Sequence[tuple[ChosenScore, list[float], float]], others: int
+) -> tuple[Result, Result]:
+    scores, owns, truths = zip(*found, strict=True)
+    truth, own = np.array(truths), np.array([score.own for score in scores])
     score, intervals = np.array([s.score for s in scores]), np.array([s.interval for s in scores])
     return (
         Result.of(own, np.array(owns), truth, others),
@@ -188,14 +195,15 @@ def run(draws: int) -> str:
     for name in FILES:
         for n in IMAGES:
             made = list(kept_draws(folder / f"{name}.h5", n, draws))
-            lines += [_line(name, n, compared, *compare(made, compared)) for compared in HEADS]
+            results = zip(HEADS, compare(made, HEADS), strict=True)
+            lines += [_line(name, n, number, *found) for number, found in results]
     return "\n".join(lines)
 
 
-def _line(name: str, n: int, compared: int, own: Result, score: Result) -> str:
+def _line(name: str, n: int, number: int, own: Result, score: Result) -> str:
     cells = [
         f"{100 * r.bias:+.1f} ± {100 * r.error:.1f} | {100 * r.coverage_of_truth:.0f} % "
         f"({100 * r.coverage:.0f} %)"
         for r in (own, score)
     ]
-    return f"| {name} | {n} | {compared} | {' | '.join(cells)} |"
+    return f"| {name} | {n} | {number} | {' | '.join(cells)} |"

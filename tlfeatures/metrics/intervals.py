@@ -27,8 +27,8 @@ def score_intervals(
     The interval answers one question: which score could the fitted head have had on other images
     (or groups) of the same kind? It does NOT include the effect of another training set, because
     the fitted heads are the same. It does not include the choice of the best of many heads either:
-    the score of the best head is too high because this head was chosen, and no interval around
-    that score corrects this.
+    the score of the best head is too high because this head was chosen. `chosen_scores` corrects
+    this.
 
     Parameters
     ----------
