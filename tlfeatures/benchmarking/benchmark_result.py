@@ -169,8 +169,8 @@ class Benchmark:
             deviation `SCORE_std` of the folds; `difference` to the best head with `difference_low`
             and `difference_high`, `p`, the probabilities `within` (within 1 percentage point of the
             best head) and `worse` (worse by more), `fit_seconds`, `tuned` and `repeats`. Scores are
-            from 0 to 1 (`log_loss`: from 0). NaN where there is none. The scores are the heads' own;
-            `comparison.chosen` has those of the best head, corrected for having been chosen.
+            from 0 to 1 (`log_loss`: from 0). NaN where there is none. The scores are the heads'
+            own; `comparison.chosen` has those of the best head, corrected for having been chosen.
 
         Raises
         ------
