@@ -75,6 +75,16 @@ def shortened(text: str, longest: int = 26) -> str:
     return f"{text[: longest - 1 - end]}…{text[-end:]}"
 
 
+def folds_in_words(folds: int, groups: int | None) -> str:
+    """Say how a cross-validation divided the images, for example "5-fold cross-validation".
+
+    Folds never separate a group, so as many folds as groups are one group each.
+    """
+    if groups is not None and folds == groups:
+        return f"leave-one-group-out cross-validation ({groups:,} groups)"
+    return f"{folds}-fold cross-validation"
+
+
 def number(value: float | None) -> str:
     """Return a score with three digits, or `none`."""
     return "none" if value is None else f"{value:.3f}"
@@ -83,6 +93,15 @@ def number(value: float | None) -> str:
 def percent(share: float, digits: int = 0) -> str:
     """Return a share of 0.25 as `25 %`."""
     return f"{100 * share:.{digits}f} %"
+
+
+def chance(probability: float | None) -> str:
+    """Return a probability of 0.97 as `97 %`; never 0 or 100 %. It is empty for None."""
+    if probability is None:
+        return ""
+    if probability > 0.99:
+        return "over 99 %"
+    return "under 1 %" if probability < 0.01 else percent(probability)
 
 
 def one_line(text: str) -> str:

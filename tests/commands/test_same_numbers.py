@@ -39,7 +39,7 @@ def scenes(tmp_path_factory):
         for number in range(count):
             pixels = random.integers(60, 120, (8, 8, 3)) + brightness + random.normal(0, 12)
             image = Image.fromarray(pixels.astype(np.uint8))
-            image.save(folder / "photos" / label / f"site{number % 8}-{number}.png")
+            image.save(folder / "photos" / label / f"site{number % 12}-{number}.png")
     image.save(folder / "photos" / "light" / "copy-1.png")
     extract(folder / "photos", folder / "x.h5", backbone="pixels", size=8, pools=["flatten"])
     return folder

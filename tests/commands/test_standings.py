@@ -19,7 +19,15 @@ from tlfeatures.terminal.benchmark_text import render_benchmark
 HEADS = {"good": 0.95, "as good": 0.95, "bad": 0.6, "odd": 0.8}
 
 
-def without(entry, name="accuracy", fold=0):
+def with_mcc(made):
+    """Give entries a score that is known for folds only, not for images."""
+    for entry in made:
+        scores = entry.facts["scores"]
+        scores["mcc"] = {**scores["accuracy"], "folds": [*scores["accuracy"]["folds"]]}
+    return made
+
+
+def without(entry, name="mcc", fold=0):
     """Make a score of one fold undefined."""
     score = entry.facts["scores"][name]
     score["folds"][fold] = score["mean"] = None
@@ -29,10 +37,10 @@ def without(entry, name="accuracy", fold=0):
 @pytest.fixture
 def compared():
     made, study, scorer = entries_of(dataset(1000), HEADS)
-    for entry in made:
+    for entry in with_mcc(made):
         if entry.facts["head"] == "odd":
             without(entry)
-    return compare(made, study, "accuracy", scorer)
+    return compare(made, study, "mcc", scorer)
 
 
 def test_a_head_whose_p_is_undefined_is_not_called_different(compared):
@@ -64,21 +72,30 @@ def test_json_has_the_standing_and_the_reason(compared):
 
 def test_all_are_untested_where_the_best_is_not_defined_in_a_fold():
     made, study, scorer = entries_of(dataset(400), HEADS)
-    for entry in made:
+    for entry in with_mcc(made):
         if entry.facts["head"] in ("good", "as good"):
             without(entry)
-    found = compare(made, study, "accuracy", scorer)
+    found = compare(made, study, "mcc", scorer)
     assert [rank.standing for rank in found.ranking] == ["best"] + ["untested"] * 3
-    assert "the best head's accuracy is not defined" in found.ranking[-1].reason
+    assert "the best head's mcc is not defined" in found.ranking[-1].reason
     assert "The other heads can't be tested against it" in found.verdict[1]
 
 
-def test_a_head_with_other_repeats_can_not_be_tested():
+@pytest.mark.parametrize(("scoring", "standing"), [("mcc", "untested"), ("accuracy", "different")])
+def test_a_head_with_other_repeats_is_tested_over_images_only(scoring, standing):
     made, study, scorer = entries_of(dataset(400), {"a": 0.9, "b": 0.6}, repeats=2)
-    kept = [e for e in made if (e.facts["head"], e.facts["repeat"]) in (("a", 0), ("b", 1))]
-    found = compare(kept, study, "accuracy", scorer)
-    assert found.ranking[1].standing == "untested"
-    assert "no repeat in common" in found.ranking[1].reason
+    parts = (("a", 0), ("b", 1))
+    kept = [e for e in with_mcc(made) if (e.facts["head"], e.facts["repeat"]) in parts]
+    found = compare(kept, study, scoring, scorer)
+    assert found.ranking[1].standing == standing
+    if standing == "untested":
+        assert "no repeat in common" in found.ranking[1].reason
+
+
+def test_a_head_whose_score_is_undefined_in_a_fold_is_tested_over_images():
+    made, study, scorer = entries_of(dataset(400), {"a": 0.9, "b": 0.6})
+    without(made[1], "accuracy")
+    assert compare(made, study, "accuracy", scorer).ranking[1].standing == "different"
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,12 @@
-"""What a verdict says about backbones, and the interval of a difference of two heads."""
+"""What a verdict says about backbones."""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.unit.drawings import rank_of, ranking_of
 from tlfeatures.benchmarking.backbones import backbone_lines, backbones_of, rank_backbones
 from tlfeatures.benchmarking.comparison import BackboneRank
-from tlfeatures.metrics.significance import (
-    corrected_interval,
-    corrected_t_test,
-    paired_bootstrap_interval,
-    paired_bootstrap_test,
-)
 
 
 def compared(second, names=("vgg16", "lite0"), scoring="accuracy", **changes):
@@ -185,42 +176,3 @@ def test_files_of_one_name_in_two_folders_are_told_apart_by_their_paths():
     files = {"one/a.h5": about("vgg16"), "two/a.h5": about("vgg16", 150)}
     entries = [{"file": file, "embedding": "x.avg"} for file in files]
     assert backbones_of(entries, files) == list(files)
-
-
-# ---- intervals
-
-differences = st.lists(st.integers(-20, 20), min_size=2, max_size=12)
-
-
-@settings(deadline=None, max_examples=100)
-@given(values=differences, fraction=st.floats(0.05, 1))
-def test_the_interval_contains_zero_if_the_test_finds_no_difference(values, fraction):
-    scores = np.array(values) / 100
-    low, high = corrected_interval(scores, fraction)
-    assert low <= scores.mean() <= high or np.isclose([low, high], scores.mean()).any()
-    p = corrected_t_test(scores, fraction)
-    if abs(p - 0.05) > 1e-9:
-        assert (low <= 0 <= high) == (p > 0.05)
-
-
-def test_an_interval_is_the_textbooks():
-    values = np.array([0.01, 0.03, -0.01, 0.02, 0.00])
-    reach = 2.776445 * np.sqrt((1 / 5 + 1 / 4) * values.var(ddof=1))
-    np.testing.assert_allclose(corrected_interval(values, 1 / 4), [0.01 - reach, 0.01 + reach])
-
-
-def test_an_interval_needs_two_folds_and_a_resample():
-    assert corrected_interval([0.1], 0.25) is None
-    assert corrected_interval([0.1, np.nan], 0.25) is None
-    assert corrected_interval([0.0, 0.0], 0.25) == (0, 0)
-    assert paired_bootstrap_interval([np.nan], [0.5]) is None
-
-
-@settings(deadline=None, max_examples=100)
-@given(values=differences)
-def test_the_interval_of_resamples_goes_with_their_test(values):
-    scores = np.array(values) / 100
-    low, high = paired_bootstrap_interval(scores + 0.5, np.full(len(scores), 0.5))
-    p = paired_bootstrap_test(scores + 0.5, np.full(len(scores), 0.5))
-    if abs(p - 0.05) > 1e-6 and scores.std() > 1e-9:
-        assert (low <= 0 <= high) == (p > 0.05)

@@ -88,7 +88,41 @@ def test_probabilities_of_two_classes_are_platts(name, weight):
     counts = {label: (y == label).sum() for label in set(y)}
     each = np.array([len(y) / 2 / counts[label] for label in y])
     expected.fit(columns, y, sample_weight=each if weight else None)
-    np.testing.assert_allclose(head.predict_proba(X_new), expected.predict_proba(new), atol=2e-4)
+    decisions, last = head.decision_function(X_new), head[-1]
+    within = (last.lowest_ <= decisions) & (decisions <= last.highest_)
+    assert within.mean() > 0.8
+    expected_table = expected.predict_proba(new)
+    np.testing.assert_allclose(head.predict_proba(X_new)[within], expected_table[within], atol=2e-4)
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_no_probability_is_surer_than_those_of_the_inner_folds(name):
+    """A decision that no held-out image had counts like the nearest one that one had."""
+    X, y, X_new, _ = halves(2, views=10, spread=6.0)
+    head = make_head(name).fit(X, y)
+    last = head[-1]
+    table = head.predict_proba(1e5 * X_new)
+    odds = np.log(table[:, 1] / table[:, 0])
+    ends = last.slope_ * np.array([last.lowest_, last.highest_]) + last.intercept_
+    np.testing.assert_allclose(np.clip(odds, *ends), odds, atol=1e-9)
+    if name != "rbf-svm":  # whose decisions of far images are all the same
+        np.testing.assert_allclose([odds.min(), odds.max()], ends)
+    assert last.calibration_ == ("sigmoid", len(y))
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_few_images_of_shifted_embeddings_are_not_overconfident(name):
+    """Columns that hardly vary in few training images make large decisions of new images."""
+    losses = []
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        y = np.arange(1010) % 2
+        X = random.gamma(0.1, size=(1010, 200))  # as activations that are mostly near 0
+        X[:, :20] += 0.1 * y[:, None] * random.gamma(0.5, size=(1010, 20))
+        head = make_head(name).fit(X[:10], y[:10])
+        losses.append(log_loss(y[10:], head.predict_proba(X[10:])))
+    assert np.isfinite(losses).all()
+    assert np.mean(losses) < np.log(2) + 0.25
 
 
 @pytest.mark.parametrize("name", CALIBRATED)

@@ -88,8 +88,8 @@ def test_one_split_compares_over_images():
     data = dataset(200, classes="ab", split=split, y=np.array(list("aabb") * 50))
     made, study, scorer = entries_of(data, {"good": 0.95, "dummy": 0.5})
     found = compare(made, study, "accuracy", scorer)
-    assert "paired bootstrap" in found.test_method
-    assert found.detectable is None
+    assert "paired test over the tested images" in found.test_method
+    assert 0 < found.detectable < 0.2
     assert found.ranking[1].p < 0.05
     assert not found.ranking[1].best
 
@@ -111,10 +111,46 @@ def test_few_groups_are_said_whatever_the_images():
 
 
 def test_many_heads_on_one_split_can_still_be_told_apart():
-    """Holm multiplies the smallest p by their number."""
+    """The smallest p value is small enough for many heads."""
     split = np.array(["train", "val"] * 200)
     data = dataset(400, split=split, y=np.array(list("aabb") * 100))
     heads = {"best": 0.97, **{f"head {i}": 0.5 for i in range(59)}}
     made, study, scorer = entries_of(data, heads)
     found = compare(made, study, "accuracy", scorer)
     assert not any(rank.best for rank in found.ranking[1:])
+
+
+@pytest.mark.parametrize("scoring", SCORES)
+def test_the_interval_contains_zero_only_if_there_is_no_significant_difference(scoring):
+    heads = {f"head {number}": 0.9 - number / 40 for number in range(8)}
+    made, study, scorer = entries_of(dataset(600), heads)
+    ranking = compare(made, study, scoring, scorer).ranking
+    assert {rank.standing for rank in ranking[1:]} == {"not different", "different"}
+    for rank in ranking[1:]:
+        low, high = rank.difference_interval
+        assert (rank.standing == "not different") == (low <= 0 <= high)
+        score, best = (which.scores[scoring]["score"] for which in (rank, ranking[0]))
+        assert rank.difference == pytest.approx(score - best)
+        assert (rank.within is None) == (scoring == "log_loss")
+
+
+def test_a_head_that_is_practically_as_good_is_named():
+    made, study, scorer = entries_of(dataset(4000), {"a": 0.99, "b": 0.99, "c": 0.8})
+    found = compare(made, study, "accuracy", scorer)
+    first, second, third = found.ranking
+    assert second.within > 0.8
+    assert third.within < 0.001 < 0.99 < third.worse
+    said = f"{second.label} is within 1 percentage point of {first.label} with "
+    assert said in " ".join(found.verdict)
+    assert "c is within" not in " ".join(found.verdict)
+
+
+def test_equal_predictions_of_few_images_are_not_certainly_equal():
+    made, study, scorer = entries_of(dataset(60), {"a": 0.9, "b": 0.9})
+    for name in ("predicted", "probabilities"):
+        object.__setattr__(made[1], name, getattr(made[0], name))
+    made[1].facts["scores"] = made[0].facts["scores"]
+    second = compare(made, study, "accuracy", scorer).ranking[1]
+    assert second.difference == 0
+    assert second.p == 1
+    assert second.within < 0.5

@@ -38,7 +38,8 @@ def test_datasets_are_equal_if_their_values_are():
         "split": data.y, "embedding": "y.avg", "file": "y.h5", "copies": np.array([[0, 1]]),
         "digests": np.zeros((60, 32), np.uint8), "variants": None, "looks": data.X,
         "spec": replace(data.spec, size=(9, 9)), "unreadable": (Unreadable("a", None, "b"),),
-        "near_duplicates": 0.5, "joined": (FilePart("p", data.spec, "x.avg", "x.h5"),),
+        "near_duplicates": 0.5, "properties": data.X,
+        "joined": (FilePart("p", data.spec, "x.avg", "x.h5"),),
     }  # fmt: skip
     assert set(others) == {each.name for each in fields(data)}
     for name, value in others.items():

@@ -18,7 +18,7 @@ from tlfeatures.errors import FormatError, ParameterError
 from tlfeatures.models.operating_point import OperatingPoint
 
 SCORES = {
-    name: {"score": 0.9, "interval": [0.8, 0.95], "reason": None}
+    name: {"score": 0.9, "interval": [0.8, 0.95], "reason": None, "groups_range": None}
     for name in ("recall", "precision", "specificity", "accuracy")
 }
 
@@ -160,6 +160,18 @@ def test_groups_count_once(noisy):
     assert "images of new groups" in " ".join(found.sentences(noisy.classes))
 
 
+def test_few_groups_have_a_range(noisy):
+    sites = replace(noisy, groups=np.array([f"site {i // 48}" for i in range(240)]))
+    found = fit(sites, at="cost=2:1", positive="b").operating_point
+    recall = found.scores["recall"]
+    assert recall["interval"] is None
+    assert "there are only 5 groups" in recall["reason"]
+    between = recall["groups_range"]
+    assert between["groups"] == 5
+    assert between["lowest"] < recall["score"] < between["highest"]
+    assert "between the 5 groups" in " ".join(found.sentences(noisy.classes))
+
+
 def test_a_given_split_is_divided_to_score_the_threshold(noisy):
     split = np.where(np.arange(240) % 3 == 0, "val", "train")
     y = np.array(list("abc"))[np.random.default_rng(0).permutation(240) % 3]
@@ -242,8 +254,9 @@ def test_the_commands(flatten_file, tmp_path):
         {"positives": -1},
         {"grouped": 1},
         {"scores": {}},
-        {"scores": {**SCORES, "recall": {"score": 2, "interval": None, "reason": None}}},
-        {"scores": {**SCORES, "recall": {"score": 0.5, "interval": [0.1], "reason": None}}},
+        {"scores": {**SCORES, "recall": {**SCORES["recall"], "score": 2}}},
+        {"scores": {**SCORES, "recall": {**SCORES["recall"], "interval": [0.1]}}},
+        {"scores": {**SCORES, "recall": {**SCORES["recall"], "groups_range": [0.1, 0.2]}}},
         {"further": 1},
     ],
 )

@@ -1,126 +1,148 @@
-"""Tests of one head against another, and the correction for many tests."""
+"""Tests of heads against the best of them, which hold their level for all pairs together."""
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import studentized_range, t
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.significance import corrected_t_test, detectable_difference, holm
+from tlfeatures.metrics.significance import (
+    covariance_of_scores,
+    errors_of_pairs,
+    fold_errors,
+    interval_of,
+    largest_of_folds,
+    largest_of_pairs,
+    practical_equivalence,
+)
 
-# ---- one head against another
-
-# Mean 0.03, variance 0.0020 / 4 = 0.0005; with 5 folds 1/5 + 1/4 = 0.45 times that is 0.015 ** 2,
-# so t = 2. Student's distribution of 4 degrees of freedom has a closed form, p = 0.116117.
+# Mean 0.03, variance 0.0020 / 4 = 0.0005; with 5 folds 1/5 + 1/4 = 0.45 times that is 0.015 ** 2.
 BY_HAND = [0.02, 0.04, 0.0, 0.06, 0.03]
 
 
-def test_t_test_by_hand():
-    assert corrected_t_test(BY_HAND, 0.25) == pytest.approx(0.1161165, abs=1e-6)
-    assert corrected_t_test(np.negative(BY_HAND), 0.25) == pytest.approx(0.1161165, abs=1e-6)
-    assert detectable_difference(BY_HAND, 0.25) == pytest.approx(2.776445 * 0.015, rel=1e-6)
+# ---- the largest of all pairs
 
 
-def test_without_a_test_fraction_it_is_the_plain_t_test():
-    values = np.random.default_rng(0).normal(0.3, 1, size=12)
-    expected = ttest_1samp(values, 0).pvalue
-    assert corrected_t_test(values, 0) == pytest.approx(expected, rel=1e-10)
-    assert corrected_t_test(values, 0.1) > expected
+@pytest.mark.parametrize("heads", [2, 5, 20])
+def test_for_independent_heads_it_is_tukeys_studentized_range(heads):
+    covariance = np.eye(heads)
+    found = largest_of_pairs(covariance, errors_of_pairs(covariance), df=30)
+    expected = studentized_range.ppf(0.95, heads, 30) / np.sqrt(2)
+    assert found.critical == pytest.approx(expected, rel=0.02)
+    assert found.p(expected) == pytest.approx(0.05, abs=0.006)
+    assert found.p(-expected) == found.p(expected)
+    assert found.p(np.inf) == pytest.approx(1e-4)
+    assert found.p(0.0) == 1
 
 
-def test_a_detectable_difference_is_just_significant():
-    values = np.array(BY_HAND) - np.mean(BY_HAND)
-    for level in (0.05, 0.01):
-        least = detectable_difference(values, 0.25, level=level)
-        assert corrected_t_test(values + least, 0.25) == pytest.approx(level)
+def test_of_three_heads_of_which_two_are_nearly_equal_it_lies_between():
+    root = np.array([[1, 0], [1, 1e-3], [0, 1.0]])
+    covariance = root @ root.T
+    found = largest_of_pairs(covariance, errors_of_pairs(covariance), df=1000)
+    three, two = (studentized_range.ppf(0.95, k, 1000) / np.sqrt(2) for k in (3, 2))
+    assert two - 0.05 < found.critical < three + 0.05
 
 
-def test_equal_heads_do_not_differ():
-    assert corrected_t_test(np.zeros(5), 0.25) == 1
-    assert corrected_t_test([1e-17, -1e-17, 1e-16], 0.5) == 1
-    assert np.isnan(detectable_difference(np.zeros(5), 0.25))
+def test_identical_heads_do_not_count():
+    covariance = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    errors = errors_of_pairs(covariance)
+    assert errors[0, 1] == 0
+    assert largest_of_pairs(covariance, errors, 1000).critical == pytest.approx(1.96, abs=0.05)
+    assert errors_of_pairs(covariance, least=0.5)[0, 1] == 0.5
+
+
+def test_significance_and_interval_agree():
+    covariance = np.diag([1.0, 2.0, 3.0])
+    largest = largest_of_pairs(covariance, errors_of_pairs(covariance), 50)
+    for statistic in np.linspace(-4, 4, 81):
+        low, high = interval_of(2 * statistic, 2.0, largest.critical)
+        assert (largest.p(statistic) > 0.05) == (low <= 0 <= high)
+
+
+# ---- over images
+
+
+def test_the_covariance_of_images_by_hand():
+    influences = np.array([[[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]])
+    # The sum of squares is 2, times n / (n - 1) = 4/3, divided by n ** 2 = 16.
+    np.testing.assert_allclose(covariance_of_scores(influences, shared=0), np.eye(2) / 6)
+    np.testing.assert_allclose(covariance_of_scores(influences, shared=1.25), np.eye(2) * 2.25 / 6)
+
+
+def test_repeats_do_not_lessen_the_part_that_folds_share():
+    random = np.random.default_rng(0)
+    influences = random.normal(size=(4, 500, 1))
+    first = covariance_of_scores(influences[:1], shared=1.25)[0, 0]
+    all_repeats = covariance_of_scores(influences, shared=1.25)[0, 0]
+    assert all_repeats / first == pytest.approx((0.25 + 1.25) / 2.25, rel=0.1)
+
+
+def test_images_of_a_group_count_as_one():
+    once = np.random.default_rng(0).normal(size=(1, 30, 3))
+    once -= once.mean(axis=1)
+    twice = np.repeat(once, 2, axis=1)
+    found = covariance_of_scores(twice, np.repeat(np.arange(30), 2), shared=1)
+    np.testing.assert_allclose(found, covariance_of_scores(once, shared=1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups", "shared"),
+    [((3, 2), None, 0), ((1, 0, 2), None, 0), ((1, 3, 2), [0, 1], 0), ((1, 3, 2), None, -1)],
+)
+def test_a_covariance_of_what_does_not_fit_is_refused(shape, groups, shared):
+    with pytest.raises(ParameterError):
+        covariance_of_scores(np.zeros(shape), groups, shared=shared)
+
+
+# ---- over folds
+
+
+def test_the_error_of_folds_by_hand():
+    assert fold_errors([BY_HAND], 0.25) == pytest.approx(0.015)
+    assert fold_errors([np.negative(BY_HAND)], 0.25) == pytest.approx(0.015)
+
+
+def test_no_pair_has_a_smaller_error_than_all_pairs_together():
+    wide = 3 * np.array(BY_HAND)
+    found = fold_errors([BY_HAND, wide], 0.25)
+    np.testing.assert_allclose(found, [0.015 * np.sqrt(5), 0.045])
 
 
 def test_the_same_difference_in_every_fold_is_not_certain():
-    # t = sqrt(12 / (1/2 + 1)) = sqrt(8), 1 degree of freedom: p = 1 - 2 / pi * atan(sqrt(8)).
-    assert corrected_t_test([0.1, 0.1], 1) == pytest.approx(1 - 2 / np.pi * np.arctan(8**0.5))
-    five = corrected_t_test([0.05] * 5, 0.25)
-    assert five == pytest.approx(0.0067, abs=5e-5)
-    assert corrected_t_test([0.95 - 0.9, 1 - 0.95, 0.05, 0.05, 0.05], 0.25) == pytest.approx(five)
-    assert corrected_t_test([0.5] * 25, 0.25) < 1e-5
-    assert detectable_difference([0.05] * 5, 0.25) == pytest.approx(
-        2.776445 * 0.05 * np.sqrt(0.45 / 12), rel=1e-6
-    )
+    five = fold_errors([[0.05] * 5], 0.25)
+    np.testing.assert_allclose(five, 0.05 * np.sqrt(0.45 / 12))
+    np.testing.assert_allclose(fold_errors([[0.95 - 0.9, 1 - 0.95, 0.05, 0.05, 0.05]], 0.25), five)
 
 
-@pytest.mark.parametrize("values", [[], [0.1], [0.1, np.nan, 0.2], [0.1, np.inf]])
-def test_too_few_or_missing_folds_give_no_answer(values):
-    assert np.isnan(corrected_t_test(values, 0.25))
-    assert np.isnan(detectable_difference(values, 0.25))
+def test_one_fold_has_no_error():
+    assert np.isnan(fold_errors([[0.1], [0.2]], 0.25)).all()
 
 
 @pytest.mark.parametrize(
-    ("values", "fraction"), [([[0.1, 0.2]], 0.25), (BY_HAND, -0.1), (BY_HAND, np.nan)]
+    ("values", "fraction"),
+    [(BY_HAND, 0.25), ([BY_HAND], -0.1), ([BY_HAND], np.nan), ([[0.1, np.nan]], 0.25)],
 )
-def test_t_test_of_what_does_not_fit_is_refused(values, fraction):
-    for function in (corrected_t_test, detectable_difference):
-        with pytest.raises(ParameterError):
-            function(values, fraction)
-
-
-@pytest.mark.parametrize("level", [0, 1, -0.1])
-def test_a_level_that_is_no_share_is_refused(level):
-    with pytest.raises(ParameterError, match="level"):
-        detectable_difference(BY_HAND, 0.25, level=level)
-
-
-def cross_validated_differences(datasets, n=100, folds=5, repeats=5) -> np.ndarray:
-    """Of two nearest-mean heads, each fitted on a feature of its own that is as good as the other.
-
-    Returns shape (datasets, folds * repeats). All data sets are cut by the same folds.
-    """
-    random = np.random.default_rng(0)
-    y = np.arange(n) % 2
-    X = random.normal(size=(datasets, 2, n)) + y
-    differences = []
-    for _ in range(repeats):
-        for test in np.array_split(random.permutation(n), folds):
-            train = np.setdiff1d(np.arange(n), test)
-            zeros, ones = (X[..., train[y[train] == label]].mean(axis=-1) for label in (0, 1))
-            above = X[..., test] > ((zeros + ones) / 2)[..., None]
-            right = (above == (ones > zeros)[..., None]) == (y[test] == 1)
-            first, second = np.moveaxis(right.mean(axis=-1), 1, 0)
-            differences.append(first - second)
-    return np.stack(differences, axis=1)
-
-
-def test_equally_good_heads_are_seldom_called_different():
-    table = cross_validated_differences(datasets=400)
-    corrected = np.mean([corrected_t_test(row, 0.25) < 0.05 for row in table])
-    plain = np.mean([corrected_t_test(row, 0) < 0.05 for row in table])
-    assert 0.005 < corrected < 0.085  # 0.05 and 3 standard errors
-    assert plain > 0.25
-
-
-# ---- many tests
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
-        ([np.nan, 0.03, 0.02], [np.nan, 0.04, 0.04]),
-        ([0.6, 0.9, 0.7], [1, 1, 1]),
-        ([0.02, 0.02], [0.04, 0.04]),
-        ([0.0, 1.0], [0, 1]),
-        ([np.nan], [np.nan]),
-        ([], []),
-    ],
-)
-def test_holm_by_hand(given, expected):
-    np.testing.assert_allclose(holm(given), expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("values", [[0.1, 1.1], [-0.1, np.nan], [[0.1]]])
-def test_holm_of_what_are_no_p_values_is_refused(values):
+def test_errors_of_what_does_not_fit_are_refused(values, fraction):
     with pytest.raises(ParameterError):
-        holm(values)
+        fold_errors(values, fraction)
+
+
+@pytest.mark.parametrize("folds", [3, 5, 15])
+def test_two_heads_are_compared_by_students_distribution(folds):
+    assert largest_of_folds(2, folds).critical == pytest.approx(t.ppf(0.975, folds - 1), rel=0.05)
+
+
+# ---- practical equivalence
+
+
+def test_practical_equivalence_by_hand():
+    within, worse = practical_equivalence(0.0, 0.01, 4, region=0.01)
+    assert within == pytest.approx(t.cdf(1, 4) - t.cdf(-1, 4))
+    assert worse == pytest.approx(t.cdf(-1, 4))
+    within, worse = practical_equivalence(-0.03, 0.01, 100, region=0.01)
+    assert worse == pytest.approx(t.cdf(2, 100))
+    assert within + worse < 1
+
+
+def test_without_an_error_it_is_certain():
+    assert practical_equivalence(0.0, 0.0, 4, region=0.01) == (1, 0)
+    assert practical_equivalence(-0.5, 0.0, 4, region=0.01) == (0, 1)

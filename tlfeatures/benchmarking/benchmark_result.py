@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
-from tlfeatures.benchmarking.entries import Entry
+from tlfeatures.benchmarking.entries import Entry, groups_of
 from tlfeatures.benchmarking.predictions import predictions_table
+from tlfeatures.benchmarking.probability_facts import probability_facts
 from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.benchmarking.store.checks import check_items, check_kinds, check_scores, remedy
-from tlfeatures.benchmarking.store.format import CONTROL_FACTS, RESULTS
+from tlfeatures.benchmarking.store.format import RESULTS
 from tlfeatures.benchmarking.store.results_file import (
     check_folder,
     read_again_if_changed,
@@ -29,8 +30,10 @@ from tlfeatures.benchmarking.study import Study
 from tlfeatures.data_frames import data_frame
 from tlfeatures.errors import FormatError
 from tlfeatures.html_tables import facts_html, result_html
+from tlfeatures.metrics.group_scores import MOST_SHOWN, GroupScores
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.metrics.score_records import score_columns
+from tlfeatures.models.probabilities import Probabilities
 from tlfeatures.names import counted
 
 if TYPE_CHECKING:
@@ -107,6 +110,54 @@ class Benchmark:
         first, *_ = self.entries_of(self.ranking[0] if rank is None else rank)
         return OutOfFold.of(self.study, first)
 
+    def by_group(
+        self, rank: Rank | None = None, *, most: int | None = MOST_SHOWN
+    ) -> GroupScores | None:
+        """Return the accuracies of a head on the groups of images, the worst first.
+
+        Parameters
+        ----------
+        rank : Rank, optional
+            A rank of `ranking`; by default the first, the best head.
+        most : int or None
+            Number of groups in the result, the worst; None for all.
+
+        Returns
+        -------
+        GroupScores or None
+            Means over repeats. None if the user gave no groups.
+        """
+        entries = self.entries_of(self.ranking[0] if rank is None else rank)
+        return groups_of(entries, self.study, most=most)
+
+    def probabilities_of(
+        self, rank: Rank | None = None, *, saved_on: int | None = None
+    ) -> Probabilities | None:
+        """Return how the probabilities of a head are calibrated, and how good they are.
+
+        Parameters
+        ----------
+        rank : Rank, optional
+            A rank of `ranking`; by default the first, the best head.
+        saved_on : int, optional
+            Number of images that the saved head is fitted on.
+
+        Returns
+        -------
+        Probabilities or None
+            Of the first repeat. None if the head gives no probabilities. `predictions_of` and
+            `tlfeatures.reports.diagnostics.reliability` give the whole reliability diagram.
+        """
+        rank = self.ranking[0] if rank is None else rank
+        first, *_ = self.entries_of(rank)
+        return probability_facts(rank, first, OutOfFold.of(self.study, first), saved_on)
+
+    def together_of(self, rank: Rank | None = None) -> NDArray[np.int64] | None:
+        """Return the group of each image of `predictions_of`; None if no two belong together."""
+        first, *_ = self.entries_of(self.ranking[0] if rank is None else rank)
+        together = self.study.together
+        return None if together is None else together[first.fold >= 0]
+
     def to_frame(self) -> DataFrame:
         """Return a data frame with one row for each head of the ranking. It needs pandas.
 
@@ -116,8 +167,9 @@ class Benchmark:
             Columns `head` (as in the ranking), `embedding`, `standing`; for each score its value
             `SCORE`, the bounds `SCORE_low` and `SCORE_high` of its 95 % interval, and the standard
             deviation `SCORE_std` of the folds; `difference` to the best head with `difference_low`
-            and `difference_high`, `p`, `fit_seconds`, `tuned` and `repeats`. Scores are from 0 to 1
-            (`log_loss`: from 0). NaN where there is none.
+            and `difference_high`, `p`, the probabilities `within` (within 1 percentage point of the
+            best head) and `worse` (worse by more), `fit_seconds`, `tuned` and `repeats`. Scores are
+            from 0 to 1 (`log_loss`: from 0). NaN where there is none.
 
         Raises
         ------
@@ -131,6 +183,8 @@ class Benchmark:
             "difference_low": [low for low, _ in bounds],
             "difference_high": [high for _, high in bounds],
             "p": [rank.p for rank in ranking],
+            "within": [rank.within for rank in ranking],
+            "worse": [rank.worse for rank in ranking],
             "fit_seconds": [rank.fit_seconds for rank in ranking],
         }
         return data_frame(
@@ -190,14 +244,17 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     chosen = {
         name: {fact: score[fact] for fact in _CHOSEN} for name, score in stored["chosen"].items()
     }
-    groups = stored["groups"]
+    groups = stored["group_scores"]
     if groups is not None:
         worst = [{name: group[name] for name in _GROUP} for group in groups["worst"]]
         groups = {**groups, "worst": worst}
-    parts = {"ranking": ranking, "backbones": backbones, "chosen": chosen, "groups": groups}
-    parts["controls"] = [
-        {name: item[name] for name in CONTROL_FACTS} for item in stored["controls"]
-    ]
+    parts = {
+        "ranking": ranking,
+        "backbones": backbones,
+        "chosen": chosen,
+        "group_scores": groups,
+        "controls": [{name: item[name] for name in CONTROL_FACTS} for item in stored["controls"]],
+    }
     comparison = Comparison.from_dict({**stored, **parts})
     held = {entry.facts["key"] for entry in entries}
     if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
@@ -220,7 +277,7 @@ _RANKING: dict[str, Any] = {
     "largest_class": dict,
     "backbones": list,
     "chosen": dict,
-    "groups": dict | None,
+    "group_scores": dict | None,
 }
 _CHOSEN: dict[str, Any] = {
     "scoring": str,
@@ -234,7 +291,7 @@ _RANK: dict[str, Any] = {
     **dict.fromkeys(("head", "embedding", "classifier", "label", "standing"), str),
     "reason": str | None,
     **dict.fromkeys(("params", "scores"), dict),
-    **dict.fromkeys(("difference", "p"), float | int | None),
+    **dict.fromkeys(("difference", "p", "within", "worse"), float | int | None),
     "difference_interval": list | None,
     **{"fit_seconds": float | int, "repeats": int, "keys": list},
     **dict.fromkeys(("best", "tuned"), bool),
@@ -271,8 +328,8 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
     for chosen in stored["chosen"].values():
         check_kinds(path, chosen, _CHOSEN)
         _check_interval(path, chosen["interval"])
-    if stored["groups"] is not None:
-        _check_groups(path, stored["groups"])
+    if stored["group_scores"] is not None:
+        _check_groups(path, stored["group_scores"])
     for backbone in stored["backbones"]:
         check_kinds(path, backbone, _BACKBONE)
         if not 0 <= backbone["place"] < len(stored["ranking"]):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.control import Control
+from tlfeatures.metrics.against_best import by_images
 from tlfeatures.metrics.chosen import ChosenScore
 from tlfeatures.metrics.group_scores import GroupScores
 from tlfeatures.metrics.score_records import Score, score_line
@@ -21,12 +22,22 @@ INTERVALS = (
     "have Wilson's interval; with groups or copies, it is that of a smaller, effective number of "
     "images. Other scores have percentiles of a bootstrap over images, or over whole groups"
 )
+_IMAGES = (
+    "p: p value of the difference to the best head, by a paired test over the tested images, or "
+    "over whole groups if there are any."
+)
+_TRAINING = "Its variance includes the effect of other training images (Nadeau and Bengio 2003)."
+_BEST = "The test takes into account that the best of all heads was chosen (Hsu 1996)"
 TESTS = {
-    True: "p: p value of the difference to the best head, by a corrected resampled t-test of the "
-    "fold scores (Nadeau and Bengio 2003), Holm-adjusted for the number of heads",
-    False: "p: p value of the difference to the best head, by a paired bootstrap test over images, "
-    "Holm-adjusted for the number of heads",
+    "images": f"{_IMAGES} {_TRAINING} {_BEST}",
+    "split": f"{_IMAGES} {_BEST}",
+    "folds": "p: p value of the difference to the best head, by a t-test of the scores of folds. "
+    f"{_TRAINING} {_BEST}",
 }
+WITHIN = (
+    "within 1 point: probability that the head is at most 1 percentage point better or worse than "
+    "the best head (Bayesian correlated t-test, Corani and Benavoli 2015)"
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,8 @@ class Rank:
         Difference to the best head's score, and its p value; None for the best head, and if there
         is no test.
     difference_interval : [float, float] or None
-        95 % interval of this difference, not adjusted for the number of heads.
+        95 % interval of this difference. It holds for all heads together, and contains 0 if and
+        only if the head is not significantly different from the best.
     best : bool
         Whether it is the best head, or not significantly different from it.
     keys : list of str
@@ -62,6 +74,9 @@ class Rank:
         How it compares with the best head.
     reason : str or None
         Why there is no test.
+    within, worse : float or None
+        Probability that it is within 1 percentage point of the best head, and that it is worse by
+        more. None for the best head, if there is no test, and for scores that are not from 0 to 1.
     """
 
     head: str
@@ -80,6 +95,8 @@ class Rank:
     keys: list[str]
     standing: str
     reason: str | None
+    within: float | None = None
+    worse: float | None = None
 
     @property
     def is_dummy(self) -> bool:
@@ -155,7 +172,7 @@ class Comparison:
     ranking : list of Rank
         Best first.
     detectable : float or None
-        Difference that the test, at Holm's level, would find half of the time; median over the
+        Difference to the best head that the test would find half of the time; median over the
         heads.
     verdict : list of str
         What the scores say, in sentences: whether the best head is more accurate than always
@@ -171,7 +188,7 @@ class Comparison:
         files, and permuted labels.
     chosen : dict of name to ChosenScore
         The ranking score and the accuracy of the best head, corrected for having been chosen.
-    groups : GroupScores or None
+    group_scores : GroupScores or None
         Accuracies of the best head on the groups that the user gave; None without groups.
     """
 
@@ -184,7 +201,7 @@ class Comparison:
     backbones: list[BackboneRank] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
     chosen: dict[str, ChosenScore] = field(default_factory=dict)
-    groups: GroupScores | None = None
+    group_scores: GroupScores | None = None
 
     def __repr__(self) -> str:
         """Describe it in one line."""
@@ -252,9 +269,16 @@ class Comparison:
         return rank.name if several else rank.label
 
     @property
+    def has_within(self) -> bool:
+        """Whether any head has a probability to be within 1 point of the best head."""
+        return any(rank.within is not None for rank in self.ranking)
+
+    @property
     def test_method(self) -> str:
         """The test that compared the heads, in words."""
-        return TESTS[self.folds > 1]
+        if not by_images(self.scoring, self.largest_class.units) and self.folds > 1:
+            return TESTS["folds"]
+        return TESTS["images" if self.folds > 1 else "split"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready plain data."""
@@ -271,14 +295,15 @@ class Comparison:
         own = {name: facts[name] for name in names}
         chosen = {name: ChosenScore(**score) for name, score in facts["chosen"].items()}
         backbones = [BackboneRank(**backbone) for backbone in facts["backbones"]]
+        groups = facts["group_scores"]
+        scored = None if groups is None else GroupScores.from_dict(groups)
         controls = [Control(**control) for control in facts["controls"]]
-        groups = None if facts["groups"] is None else GroupScores.from_dict(facts["groups"])
         return cls(
             ranking=ranking,
             largest_class=largest,
             backbones=backbones,
-            controls=controls,
             chosen=chosen,
-            groups=groups,
+            group_scores=scored,
+            controls=controls,
             **own,
         )

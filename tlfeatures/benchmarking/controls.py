@@ -3,9 +3,9 @@
 Each control is tested on the folds of the first repeat, as the heads are. Its training rows are
 those of the heads, so that groups and copies are on one side of each fold. A control is beaten if
 the best head is surely better on the same images: the 95 % interval of the difference, by a paired
-bootstrap over images or whole groups, lies above what the head gains from having been chosen as the
-best. The difference is that of the score that ranks the heads if it is one of `LABEL_SCORES`, else
-that of the accuracy.
+bootstrap over images or whole groups, lies above what the best head gains from having been chosen.
+The difference is that of the score that ranks the heads if it is one of `LABEL_SCORES`,
+else that of the accuracy.
 """
 
 from __future__ import annotations

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.benchmarking.study import Study
 from tlfeatures.equality import EqualByValue
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
+from tlfeatures.metrics.group_scores import MOST_SHOWN, GroupScores, score_groups
 from tlfeatures.metrics.scores import finite_or_none
 from tlfeatures.model_selection.evaluation import scores_of_folds
 from tlfeatures.model_selection.head_folds import HeadFolds
@@ -64,3 +67,24 @@ def series_of(entry: Entry) -> tuple[Any, ...]:
     """Return a key that is the same for entries that differ only in the repeat."""
     facts = entry.facts
     return tuple(facts[name] for name in ("matrix", "embedding", "head", "tuned", "settings"))
+
+
+def groups_of(
+    entries: Sequence[Entry], study: Study, *, most: int | None = MOST_SHOWN
+) -> GroupScores | None:
+    """Return the accuracies of a head on the user's groups; None without groups.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        All repeats of the head.
+    study : Study
+    most : int or None
+        Number of groups in the result, the worst; None for all.
+    """
+    if study.groups is None:
+        return None
+    tested = entries[0].fold >= 0
+    y = np.searchsorted(study.classes, study.y[tested])
+    right = np.mean([entry.predicted[tested] == y for entry in entries], axis=0)
+    return score_groups(right, study.groups[tested], most=most)

@@ -190,7 +190,7 @@ def fit(
     facts = model_facts(result, dataset, head, point)
     name = result.comparison.ranking[0].head
     fitted = Model.fit(head, dataset, name=name, facts=facts, notices=trainer.notices)
-    fitted = replace(fitted, sets=_prediction_sets(result, dataset))
+    fitted = replace(fitted, sets=_prediction_sets(result))
     fitted.save(model)
     return FitResult(result, dataset, fitted, str(model), point)
 
@@ -221,8 +221,6 @@ def _chosen_on_all(trainer: Trainer, plan: Plan, name: str) -> BaseEstimator:
     return head
 
 
-def _prediction_sets(result: Benchmark, data: Dataset) -> PredictionSets | None:
+def _prediction_sets(result: Benchmark) -> PredictionSets | None:
     """Create prediction sets from the out-of-fold predictions of the best head."""
-    tested = result.entries_of(result.ranking[0])[0].fold >= 0
-    groups = None if data.together is None else data.together[tested]
-    return PredictionSets.fit(result.predictions_of(), groups)
+    return PredictionSets.fit(result.predictions_of(), result.together_of())

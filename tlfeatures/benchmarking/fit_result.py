@@ -17,6 +17,7 @@ from tlfeatures.heads.parameters import plain_params
 from tlfeatures.html_tables import facts_html, result_html, text_html
 from tlfeatures.models.model import Model
 from tlfeatures.models.operating_point import OperatingPoint
+from tlfeatures.models.probabilities import Probabilities
 from tlfeatures.names import counted
 
 if TYPE_CHECKING:
@@ -87,6 +88,12 @@ class FitResult:
         return [] if point is None else point.sentences(self.data.classes)
 
     @property
+    def probabilities(self) -> Probabilities | None:
+        """How the probabilities of the best head are calibrated; None if it gives none."""
+        saved_on = None if self.model is None else len(self.data)
+        return self.benchmark.probabilities_of(saved_on=saved_on)
+
+    @property
     def included(self) -> list[str]:
         """Names of the splits, in addition to train, that the saved head is fitted on."""
         return included_splits(self.data, self.benchmark.study.facts["split"])
@@ -105,6 +112,7 @@ class FitResult:
         """Return JSON-ready plain data. `fit_seconds` is the mean over folds."""
         study, comparison = self.benchmark.study.facts, self.benchmark.comparison
         point = self.operating_point
+        groups = comparison.group_scores
         names = ("weights", "images", "tested", "classes", "groups", "copies", "split")
         return {
             "file": self.data.file,
@@ -117,6 +125,8 @@ class FitResult:
             "verdict": comparison.verdict,
             "controls": [asdict(control) for control in comparison.controls],
             "operating_point": None if point is None else point.to_dict(),
+            "group_scores": None if groups is None else asdict(groups),
+            "probabilities": None if self.probabilities is None else self.probabilities.to_dict(),
             "heads": [self._head(rank) for rank in self.ranking],
         }
 
@@ -158,6 +168,7 @@ def model_facts(
     """
     study, comparison = result.study.facts, result.comparison
     first = comparison.ranking[0]
+    probabilities = result.probabilities_of(saved_on=len(data))
     return {
         "params": plain_params(head),
         "tuned": first.tuned,
@@ -172,6 +183,7 @@ def model_facts(
             for control in comparison.controls
         ],
         **({} if point is None else {"operating_point": point.to_dict()}),
+        "probabilities": None if probabilities is None else probabilities.to_dict(),
     }
 
 

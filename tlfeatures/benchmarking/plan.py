@@ -133,8 +133,9 @@ def _folds(
         )
     if repeats > 1 and not (cv is None or isinstance(cv, numbers.Integral)):
         raise ParameterError(
-            f"{repeats} repeats need a number of folds as cv, got {type(cv).__name__}, which would "
-            "give the same folds again"
+            f"{repeats} repeats need a number of folds as cv, got "
+            f"{cv if isinstance(cv, str) else type(cv).__name__}, which would give the same folds "
+            "again: use --repeats 1"
         )
     seeds = (None if seed is None else seed + repeat for repeat in range(1, repeats))
     further = (make_folds(data, cv=cv, split=split, random_state=seed_)[1] for seed_ in seeds)

@@ -12,15 +12,20 @@ import numpy as np
 from tlfeatures.benchmarking.backbones import backbones_of, rank_backbones
 from tlfeatures.benchmarking.comparison import Comparison, LargestClass, Rank
 from tlfeatures.benchmarking.control import Control
-from tlfeatures.benchmarking.entries import Entry, series_of
+from tlfeatures.benchmarking.entries import Entry, groups_of, series_of
 from tlfeatures.benchmarking.head_labels import embedding_labels, head_labels
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.benchmarking.verdict.write import write_verdict
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images
+from tlfeatures.metrics.against_best import (
+    FoldScores,
+    Outcome,
+    by_images,
+    compare_folds,
+    compare_images,
+)
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.chosen import chosen_scores
-from tlfeatures.metrics.group_scores import GroupScores, score_groups
 from tlfeatures.metrics.score_records import PooledScore, Score, score_record
 from tlfeatures.metrics.scores import finite_or_none, less_is_better
 
@@ -85,7 +90,7 @@ def compare(
         largest,
         rank_backbones(backbones, facts, study.facts["files"]),
         chosen=chosen_scores([_predictions(each) for each in ranked], scores, scoring, scorer),
-        groups=_groups(ranked[0], study, scorer),
+        group_scores=groups_of(ranked[0], study),
     )
     if controls is not None:
         comparison = replace(comparison, controls=controls(comparison))
@@ -143,14 +148,6 @@ def _score_of_repeats(entries: list[Entry], name: str, pooled: PooledScore | Non
     return score_record(folds, pooled, next(reasons, None))
 
 
-def _groups(entries: list[Entry], study: Study, scorer: BootstrapScorer) -> GroupScores | None:
-    """Return the accuracies of a head on the user's groups; None without groups."""
-    if study.groups is None:
-        return None
-    predicted = np.array([entry.predicted[scorer.tested] for entry in entries])
-    return score_groups((predicted == scorer.codes).mean(axis=0), study.groups[scorer.tested])
-
-
 # ---- tests and ranks
 
 
@@ -162,12 +159,13 @@ def _tests(
     scorer: BootstrapScorer,
 ) -> tuple[list[Outcome], float]:
     """Test all heads against the best; return the outcomes and the detectable difference."""
-    if folds > 1:
+    if folds > 1 and not by_images(scoring, scorer.units):
         fold_scores = [[_fold_scores(entry, scoring) for entry in repeats] for repeats in ranked]
         return compare_folds(fold_scores, scores[0][scoring], scoring)
     predictions = [_predictions(repeats) for repeats in ranked]
     own = [by_name[scoring] for by_name in scores]
-    return compare_images(predictions, own, scoring, scorer), math.nan
+    shared = folds * ranked[0][0].facts["test_fraction"] if folds > 1 else 0.0
+    return compare_images(predictions, own, scoring, scorer, shared=shared)
 
 
 def _fold_scores(entry: Entry, scoring: str) -> FoldScores:
@@ -214,4 +212,6 @@ def _rank(
         keys=[entry.facts["key"] for entry in entries],
         standing=standing,
         reason=outcome.reason,
+        within=finite_or_none(outcome.within),
+        worse=finite_or_none(outcome.worse),
     )

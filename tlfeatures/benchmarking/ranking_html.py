@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.benchmarking.comparison import WITHIN, Comparison, Rank
 from tlfeatures.benchmarking.control import BEATEN
 from tlfeatures.html_tables import MOST_ROWS, Cell, table_html, text_html
 from tlfeatures.metrics.score_records import PooledScore, spread_text
 from tlfeatures.metrics.scores import bounds_text, score_text, score_title
+from tlfeatures.model_selection.evaluation_html import group_table
+from tlfeatures.names import chance
 
 _MARKS = {"best": "● ", "not different": "● ", "different": "○ ", "untested": "? "}
 _LEGEND = (
@@ -25,6 +27,7 @@ def ranking_parts(comparison: Comparison) -> list[str]:
     """Return the verdict and the table of heads, best first."""
     ranking = comparison.ranking
     tested = len(ranking) > 1
+    within = comparison.has_within
     several = len({rank.embedding for rank in ranking}) > 1
     names = list(dict.fromkeys([comparison.scoring, *(n for rank in ranking for n in rank.scores)]))
     header = [
@@ -32,10 +35,14 @@ def ranking_parts(comparison: Comparison) -> list[str]:
         *(["embedding"] if several else []),
         *map(score_title, names),
         *(["p"] if tested else []),
+        *(["within 1 point"] if within else []),
         "fit seconds",
     ]
-    rows = [_row(rank, names, several=several, tested=tested) for rank in ranking[:MOST_ROWS]]
-    best = _best(comparison, names, several=several)
+    rows = [
+        _row(rank, names, several=several, tested=tested, within=within)
+        for rank in ranking[:MOST_ROWS]
+    ]
+    best = _best(comparison, names, several=several, within=within)
     table = table_html(
         header,
         [*best, *rows],
@@ -47,7 +54,9 @@ def ranking_parts(comparison: Comparison) -> list[str]:
         *map(text_html, comparison.verdict),
         table,
         *([text_html(_CORRECTED.format(len(ranking)), "note")] if best else []),
+        group_table(comparison.group_scores),
         text_html(_LEGEND if tested else "", "note"),
+        text_html(f"{WITHIN}." if within else "", "note"),
         *_controls(comparison),
     ]
 
@@ -71,7 +80,9 @@ def _controls(comparison: Comparison) -> list[str]:
     return [table_html(header, rows, caption=caption)] if rows else []
 
 
-def _best(comparison: Comparison, names: Sequence[str], *, several: bool) -> list[list[Cell]]:
+def _best(
+    comparison: Comparison, names: Sequence[str], *, several: bool, within: bool
+) -> list[list[Cell]]:
     """Return the row of the best head's corrected scores, if it was chosen among several."""
     if comparison.corrected(comparison.scoring) is None:
         return []
@@ -81,7 +92,7 @@ def _best(comparison: Comparison, names: Sequence[str], *, several: bool) -> lis
         for name, score in zip(names, corrected, strict=True)
     ]
     title = f"best of {len(comparison.ranking)}, corrected"
-    return [[title, *([None] if several else []), *cells, None, None]]
+    return [[title, *([None] if several else []), *cells, None, *([None] if within else []), None]]
 
 
 def any_interval(ranking: Sequence[Rank]) -> bool:
@@ -89,13 +100,16 @@ def any_interval(ranking: Sequence[Rank]) -> bool:
     return any(score["interval"] for rank in ranking for score in rank.scores.values())
 
 
-def _row(rank: Rank, names: Sequence[str], *, several: bool, tested: bool) -> list[Cell]:
+def _row(
+    rank: Rank, names: Sequence[str], *, several: bool, tested: bool, within: bool
+) -> list[Cell]:
     mark = _MARKS[rank.standing] if tested else ""
     return [
         mark + rank.label,
         *([rank.embedding] if several else []),
         *(_score(rank, name) for name in names),
         *([_p_value(rank)] if tested else []),
+        *([chance(rank.within)] if within else []),
         f"{rank.fit_seconds:.2f}",
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -28,14 +29,43 @@ params_option = click.option(
     help="Set a parameter of the heads, for example C=0.01 or class_weight=balanced. The names are "
     "those of scikit-learn; a wrong name prints all names of the head. Repeatable.",
 )
+
+
+class _Folds(click.ParamType):  # type: ignore[type-arg]
+    """A number of folds, or leave-one-group-out."""
+
+    name = "folds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        if value == _LEAVE_ONE_GROUP_OUT:
+            return _LEAVE_ONE_GROUP_OUT
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number of folds and not {_LEAVE_ONE_GROUP_OUT}", param, ctx)
+
+
+_LEAVE_ONE_GROUP_OUT = "leave-one-group-out"  # `--help` doesn't import the library's constant
+_BY_GROUPS = (
+    f"With {_LEAVE_ONE_GROUP_OUT}, each group of --groups is a fold: it is tested by heads that "
+    "are trained on the other groups."
+)
+_CROSS_VALIDATION = (
+    "Number of folds. The images are divided into N parts (folds). Each fold is tested once, by a "
+    "head that is trained on the other folds (cross-validation)."
+)
 folds_option = click.option(
+    "--cv", type=int, metavar="N", default=5, show_default=True, help=_CROSS_VALIDATION
+)
+folds_or_groups_option = click.option(
     "--cv",
-    type=int,
-    metavar="N",
+    type=_Folds(),
+    metavar=f"N|{_LEAVE_ONE_GROUP_OUT}",
     default=5,
     show_default=True,
-    help="Number of folds. The images are divided into N parts (folds). Each fold is tested once, "
-    "by a head that is trained on the other folds (cross-validation).",
+    help=f"{_CROSS_VALIDATION} {_BY_GROUPS}",
 )
 
 
@@ -58,12 +88,12 @@ def heads_option(first: str, second: str, default: str) -> Callable[[Function], 
 head_options = combine(
     click.option(
         "--cv",
-        type=int,
-        metavar="N",
+        type=_Folds(),
+        metavar=f"N|{_LEAVE_ONE_GROUP_OUT}",
         help="Number of folds. The images are divided into N parts (folds), each with all "
         "classes. Each fold is tested once, by heads that are trained on the other folds "
-        "(cross-validation). If you give --cv and not --split, the folders train/, val/ and test/ "
-        "are not used as splits.  [default: 5]",
+        f"(cross-validation). {_BY_GROUPS} If you give --cv and not --split, the folders train/, "
+        "val/ and test/ are not used as splits.  [default: 5]",
     ),
     click.option(
         "--split",

@@ -12,6 +12,7 @@ from tlfeatures.cli.head_options import (
     ONE_HEAD,
     OWN_HEAD,
     folds_option,
+    folds_or_groups_option,
     head_options,
     heads_option,
     params_option,
@@ -279,7 +280,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
     "5,10,20. The accuracy with all training images is always measured, too.  [default: several, "
     "from about 5]",
 )
-@folds_option
+@folds_or_groups_option
 @params_option
 @n_jobs_option(-1)
 @random_state_option

@@ -15,19 +15,19 @@ from tlfeatures.metrics.score_records import GroupsRange
 from tlfeatures.metrics.scores import SCORES, Floats, pooled_scores
 from tlfeatures.names import counted
 
-# The interval rests on the variance between groups. With three groups, it has two degrees of
-# freedom, and nothing in the data shows whether a fourth is like them. See benchmarks/honesty.md.
+# The interval rests on the variance between groups. With three groups, it would be 40 to 50 points
+# wide, and with five 15 to 27 points, whatever the groups are like (benchmarks/honesty.md).
 FEWEST_GROUPS = 10
 ENOUGH_IMAGES = 10  # a group with fewer tested images has no interval
 MOST_SHOWN = 20  # groups in tables; there may be thousands of patients
 
 
-def few_groups(groups: NDArray[np.str_] | None) -> str | None:
+def few_groups(groups: NDArray[np.str_] | NDArray[np.int64] | None) -> str | None:
     """Return the reason why there is no interval, if there are groups, and fewer than ten.
 
     Parameters
     ----------
-    groups : ndarray of shape (n,), str, or None
+    groups : ndarray of shape (n,), str or int, or None
         Group of each tested image, given by the user.
     """
     if groups is None:

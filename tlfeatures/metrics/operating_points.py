@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.metrics.group_scores import few_groups
 from tlfeatures.metrics.intervals import share_interval
-from tlfeatures.metrics.score_records import PooledScore
+from tlfeatures.metrics.score_records import GroupsRange, PooledScore
 from tlfeatures.metrics.scores import Floats
 
 Bools = NDArray[np.bool_]
-Groups = NDArray[np.generic]
+Groups = NDArray[np.int64] | NDArray[np.str_]
 
 SHARES = ("recall", "precision", "specificity")
 _EXPECTED = (
@@ -256,6 +257,8 @@ def point_scores(positive: Bools, decided: Bools, groups: Groups | None = None) 
 def share(right: Bools, of: Bools, groups: Groups | None, empty: str) -> PooledScore:
     """Return the share of some images that are right, with the interval of `share_interval`.
 
+    If there are few groups, the record has the range between groups instead.
+
     Parameters
     ----------
     right, of : ndarray of shape (n,), bool
@@ -267,10 +270,15 @@ def share(right: Bools, of: Bools, groups: Groups | None, empty: str) -> PooledS
     """
     if not of.any():
         return PooledScore(score=None, interval=None, reason=empty, groups_range=None)
-    low, high = share_interval(right[of], None if groups is None else groups[of])
-    return PooledScore(
-        score=float(right[of].mean()), interval=[low, high], reason=None, groups_range=None
-    )
+    score = float(right[of].mean())
+    reason = few_groups(groups)
+    if groups is None or reason is None:
+        interval = share_interval(right[of], None if groups is None else groups[of])
+        return PooledScore(score=score, interval=[*interval], reason=None, groups_range=None)
+    parts = [right[of & (groups == group)] for group in np.unique(groups[of])]
+    shares = [float(part.mean()) for part in parts]
+    between = GroupsRange(lowest=min(shares), highest=max(shares), groups=len(shares))
+    return PooledScore(score=score, interval=None, reason=reason, groups_range=between)
 
 
 def _units(rows: Bools, groups: Groups | None) -> int:

@@ -239,8 +239,8 @@ class _Sums:
             true=_adder(y, rows, (k, n)),
             predicted=_adder(predicted, rows, (k, n)),
             hits=_adder(y[right], rows[right], (k, n)),
-            losses=_losses(y, table) if finite and "log_loss" in names else None,
-            ranks=[_ranks(table[:, c], y == c) for c in _ranked(k)]
+            losses=losses(y, table) if finite and "log_loss" in names else None,
+            ranks=[_ranks(table[:, c], y == c) for c in ranked_classes(k)]
             if finite and "roc_auc" in names
             else [],
         )
@@ -269,14 +269,15 @@ def _adder(targets: NDArray[Any], rows: NDArray[Any], shape: tuple[int, int]) ->
     return sparse.csr_array((np.ones(len(rows)), places), shape=shape)
 
 
-def _losses(y: Codes, table: Floats) -> Floats:
+def losses(y: Codes, table: Floats) -> Floats:
+    """Return the log loss of each image, of probabilities of shape (n, k)."""
     # The same bound as scikit-learn's. Without it, a single probability of 0 gives infinity.
     eps = np.finfo(np.float64).eps
-    losses: Floats = -np.log(np.clip(table[np.arange(len(y)), y], eps, 1 - eps))
-    return losses
+    values: Floats = -np.log(np.clip(table[np.arange(len(y)), y], eps, 1 - eps))
+    return values
 
 
-def _ranked(k: int) -> range:
+def ranked_classes(k: int) -> range:
     """Return the classes whose ROC AUC is computed. With two classes, both have the same."""
     return range(1, 2) if k == 2 else range(k)
 

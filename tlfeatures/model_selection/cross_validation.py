@@ -50,9 +50,9 @@ def cross_validate(
         A name of `HEADS` (see `make_head`), or any classifier.
     data : Dataset or path
         What `load_dataset` returns, or an embeddings file.
-    cv : int, scikit-learn splitter or iterable of (train rows, test rows), optional
+    cv : int, str, scikit-learn splitter or iterable of (train rows, test rows), optional
         Number of folds (default 5), which are stratified and shuffled. Groups and copies of an
-        image are always in the same fold.
+        image are always in the same fold. With "leave-one-group-out", each group is a fold.
     split : {"auto", "cv", "val", "test"}
         "auto" cross-validates if `cv` is given or the data have no splits; otherwise it fits on
         train and scores on val, or on test if there is no val. "cv" cross-validates over all

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,16 +16,18 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.html_tables import Cell, facts_html, result_html
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.confusion import Confusion, confusion
+from tlfeatures.metrics.group_scores import MOST_SHOWN, GroupScores, score_groups
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.metrics.score_records import Score, score_line, score_record
 from tlfeatures.model_selection.evaluation_html import (
     confusion_table,
+    group_table,
     score_in_percent,
     score_table,
 )
 from tlfeatures.model_selection.head_folds import HeadFolds
 from tlfeatures.model_selection.tuning import Choice
-from tlfeatures.names import counted
+from tlfeatures.names import counted, folds_in_words
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -58,6 +60,8 @@ class Evaluation(EqualByValue):
         A `Score` has the `score` of all tested images together and its 95 % `interval`. It also
         has the scores of the `folds`, with their `mean` and `std`, and the `reason` if one of
         these values is None.
+    groups : ndarray of shape (n,), str, or None
+        Group of each image, given by the user.
     """
 
     head: str
@@ -70,6 +74,7 @@ class Evaluation(EqualByValue):
     predicted: NDArray[np.int_]
     probabilities: NDArray[np.float64] = field(repr=False)
     scores: dict[str, Score]
+    groups: NDArray[np.str_] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         """Describe it in one line; the arrays would fill the screen."""
@@ -84,12 +89,14 @@ class Evaluation(EqualByValue):
             type(self).__name__,
             facts_html(self._facts()),
             score_table(self.scores),
+            group_table(self.by_group()),
             confusion_table(self.confusion),
             about=f"{self.head} on {self.embedding}, {score_in_percent('accuracy', self.scores)}",
         )
 
     def _facts(self) -> dict[str, Cell]:
-        how = {"cv": f"{int(self.fold.max()) + 1}-fold cross-validation", "new": "new images"}
+        groups = None if self.groups is None else len(np.unique(self.groups))
+        how = {"cv": folds_in_words(int(self.fold.max()) + 1, groups), "new": "new images"}
         return {
             "tested": f"{self.tested:,} of {counted(len(self.ids), 'image')}",
             "validation": how.get(self.split, f"fitted on train, tested on {self.split}"),
@@ -110,6 +117,24 @@ class Evaluation(EqualByValue):
         """Confusion matrix of the tested images."""
         return confusion(self.predictions)
 
+    def by_group(self, *, most: int | None = MOST_SHOWN) -> GroupScores | None:
+        """Return the accuracies on the groups of tested images, the worst first.
+
+        Parameters
+        ----------
+        most : int or None
+            Number of groups in the result, the worst; None for all.
+
+        Returns
+        -------
+        GroupScores or None
+            None if the user gave no groups.
+        """
+        if self.groups is None:
+            return None
+        tested = self.predictions
+        return score_groups(~tested.wrong, self.groups[self.fold >= 0], most=most)
+
     def to_frame(self) -> DataFrame:
         """Return a data frame with one row for each tested image. It needs pandas.
 
@@ -128,6 +153,7 @@ class Evaluation(EqualByValue):
 
     def to_dict(self) -> dict[str, Any]:
         """Give JSON-ready plain data, without the predictions of single images."""
+        groups = self.by_group()
         return {
             "head": self.head,
             "embedding": self.embedding,
@@ -136,6 +162,7 @@ class Evaluation(EqualByValue):
             "tested": self.tested,
             "classes": self.classes.tolist(),
             "scores": self.scores,
+            "group_scores": None if groups is None else asdict(groups),
             "confusion": self.confusion.counts.tolist(),
         }
 
@@ -146,7 +173,7 @@ class CrossValidation(Evaluation):
 
     Attributes
     ----------
-    head, embedding, split, classes, ids, y, fold, predicted, probabilities, scores
+    head, embedding, split, classes, ids, y, fold, predicted, probabilities, scores, groups
         See `Evaluation`.
     fit_seconds : ndarray of shape (folds,), float64
         Time of the head's fit plus its share of the time for shared columns, in seconds. Tuning
@@ -229,6 +256,7 @@ def cross_validation_of(
         fit_seconds=run.fit_seconds,
         test_fraction=run.test_fraction,
         choices=run.choices,
+        groups=data.groups,
     )
 
 

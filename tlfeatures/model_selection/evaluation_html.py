@@ -8,8 +8,9 @@ import numpy as np
 
 from tlfeatures.html_tables import Cell, table_html
 from tlfeatures.metrics.confusion import Confusion
+from tlfeatures.metrics.group_scores import GroupScores
 from tlfeatures.metrics.score_records import Score, spread_text
-from tlfeatures.metrics.scores import score_name, score_text, score_title, score_unit
+from tlfeatures.metrics.scores import bounds_text, score_name, score_text, score_title, score_unit
 from tlfeatures.names import percent
 
 _MOST_CLASSES = 8  # a larger confusion matrix is shown as a list of its largest mistakes
@@ -37,6 +38,28 @@ def score_table(scores: Mapping[str, Score]) -> str:
         spread = [score_text(name, record["std"]) or "none"] if several else []
         rows.append([score_title(name), value, interval, *spread])
     return table_html(header, rows, caption="Scores of all tested images together", most=len(rows))
+
+
+def group_table(groups: GroupScores | None) -> str:
+    """Return the table of the groups with the lowest accuracies; empty without groups."""
+    if groups is None:
+        return ""
+    rows: list[list[Cell]] = [
+        [
+            group.name,
+            group.images,
+            score_text("accuracy", group.accuracy),
+            bounds_text("accuracy", group.interval),
+        ]
+        for group in groups.worst
+    ]
+    return table_html(
+        ["group", "images", "accuracy, %", "95 % interval"],
+        rows,
+        caption="Accuracy of each group, the worst first",
+        most=len(rows),
+        total=groups.count,
+    )
 
 
 def confusion_table(confusion: Confusion) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.grouping import merge_groups, photograph_pairs
 from tlfeatures.dataset.stratified_folds import Fold, Rows, cut, fewest
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.names import counted, some_of, unknown_name
@@ -51,9 +52,9 @@ def make_folds(
     cv : int, str, scikit-learn splitter or iterable of (train rows, test rows), optional
         With a number of folds (default 5), they are stratified and shuffled, and groups and copies
         of an image are always in the same fold. With "leave-one-group-out", each group is a fold:
-        it is tested by a head that was trained on the other groups. Folds of a splitter or an
-        iterable are used as they are. Of the last three, training rows of the same group, or
-        copies, as a test row are left out.
+        it is tested by a head that was trained on the other groups, without copies of its images.
+        Folds of a splitter or an iterable are used as they are, but training rows of the same
+        group, or copies, as a test row are left out.
     split : {"auto", "cv", "val", "test"}
         "val" and "test" train on the images of the split train and test on the images of val or
         test. "cv" cross-validates over all images. "auto" means "cv" if `cv` is given or the data
@@ -154,10 +155,13 @@ def _one_for_each_group(cv: str, data: Dataset) -> list[Fold]:
             f"--cv {LEAVE_ONE_GROUP_OUT} needs two groups or more, found only {names[0]}; check "
             "--groups, or use --cv 5 without it"
         )
+    # Not `data.together`: one copy of an image of another group would leave out that whole group.
+    same = merge_groups(len(data.y), None, [data.copies, photograph_pairs(data.ids.tolist())])
     folds = []
     for name in names:
-        test = np.flatnonzero(data.groups == name)
-        train = _without_relatives(data, np.flatnonzero(data.groups != name), test)
+        tested = data.groups == name
+        test = np.flatnonzero(tested)
+        train = np.flatnonzero(~tested if same is None else ~np.isin(same, same[tested]) & ~tested)
         absent = sorted(set(data.y[test].tolist()) - set(data.y[train].tolist()))
         if absent:
             raise DatasetError(
@@ -325,7 +329,8 @@ def _check_counts(data: Dataset, cv: int) -> None:
                 "not copies, use --near-duplicates off"
             )
         raise DatasetError(
-            f"{cv} folds need {cv} groups, found {different}{joined}: use fewer folds with --cv"
+            f"{cv} folds need {cv} groups, found {different}{joined}: use fewer folds with --cv, "
+            f"or --cv {LEAVE_ONE_GROUP_OUT}"
         )
     least = fewest(data.y, together)
     if data.groups is None and least < cv:

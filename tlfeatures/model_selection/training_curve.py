@@ -209,7 +209,7 @@ def training_curve(
         Without `folds`, the argument of `make_folds`, "auto" by default.
     chosen : sequence of mapping, optional
         Parameters that tuning chose in each fold (`Choice.params`).
-    cv : int, scikit-learn splitter or iterable of (train rows, test rows), optional
+    cv : int, str, scikit-learn splitter or iterable of (train rows, test rows), optional
         See `make_folds`.
     n_jobs : int or None
         Number of folds that are fitted at the same time, each on one thread. It does not change

@@ -18,9 +18,11 @@ from tlfeatures.metrics.score_records import range_line
 from tlfeatures.metrics.scores import score_name
 from tlfeatures.models.backbone_facts import plain_backbones
 from tlfeatures.models.card_backbones import settings_lines, weights_lines
+from tlfeatures.models.card_sets import set_lines
 from tlfeatures.models.markdown import escaped, table_lines
 from tlfeatures.models.operating_point import OperatingPoint
-from tlfeatures.names import number
+from tlfeatures.models.probabilities import Probabilities
+from tlfeatures.names import folds_in_words, number
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
 
@@ -74,6 +76,7 @@ def render_card(name: str, facts: Facts) -> str:
         "What it is": _about(facts),
         "What it was fitted on": _images(facts),
         "How good it is": _scores(name, facts),
+        "Sets of labels": set_lines(facts),
         "How images are embedded": settings_lines(facts),
         "Weights of the backbone": weights_lines(facts),
         "Limits": _limits(name, facts),
@@ -181,17 +184,20 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     few = any(row.get("groups_range") for row in facts["scores"].values())
     between = "range" if few else "95 % interval"
     yield from table_lines(["score", "value", between, *of_folds], rows)
-    missing = [
-        f"{score_name(key)}: {row['reason']}"
-        for key, row in facts["scores"].items()
-        if row.get("reason")
-    ]
-    if missing:
+    reasons: dict[str, list[str]] = {}
+    for key, row in facts["scores"].items():
+        if row.get("reason"):
+            reasons.setdefault(row["reason"], []).append(score_name(key))
+    if reasons:
+        missing = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
         yield ""
-        yield f"Reasons for missing scores and intervals: {escaped('; '.join(missing))}."
+        yield f"Reasons for missing scores and intervals: {escaped('. '.join(missing))}."
     if facts.get("verdict"):
         yield ""
         yield " ".join(map(escaped, facts["verdict"]))
+    if facts.get("probabilities"):
+        yield ""
+        yield Probabilities.of(facts["probabilities"]).sentence
     yield from _controls(facts)
     yield from _point(facts)
 
@@ -267,8 +273,8 @@ def _how(facts: Facts) -> str:
     split = facts["split"]
     if split == "cv":
         return (
-            f"{facts['folds']}-fold cross-validation: every image was tested by a head that was "
-            "not trained on it. The saved head is fitted on all images"
+            f"{folds_in_words(facts['folds'], facts.get('groups'))}: every image was tested by a "
+            "head that was not trained on it. The saved head is fitted on all images"
         )
     included = " and ".join(facts.get("included", [split]))
     return (

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity, check_similarity
@@ -24,6 +25,7 @@ from tlfeatures.metrics.scores import codes_of
 from tlfeatures.model_selection.evaluation import Evaluation
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.operating_point import OperatingPoint
+from tlfeatures.models.prediction_sets import quality_facts, sets_text
 from tlfeatures.models.unseen_images import (
     ImageEmbedder,
     LabelOptions,
@@ -43,7 +45,7 @@ class ModelEvaluation(Evaluation):
 
     Attributes
     ----------
-    head, embedding, split, classes, ids, y, fold, predicted, probabilities, scores
+    head, embedding, split, classes, ids, y, fold, predicted, probabilities, scores, groups
         See `Evaluation`. `split` is `new`, and every image is tested. Balanced accuracy and macro
         F1 are means over the classes that have tested images.
     model, source : str
@@ -60,6 +62,10 @@ class ModelEvaluation(Evaluation):
         resized copies. They are left out. None if near-duplicates were not searched.
     outliers : int or None
         Number of tested images that are outliers; None if the model has no detector.
+    sets : dict or None
+        Prediction sets of the tested images: `level` (the coverage to expect for images like the
+        training images), `coverage`, `mean_size`, `single` (share of sets with one label) and
+        `by_class`. None if the model has no sets at this level.
     failed : list of {"id", "reason"}
         Images that could not be read.
     operating_point : OperatingPoint or None
@@ -73,6 +79,7 @@ class ModelEvaluation(Evaluation):
     seen: int
     nearly_seen: tuple[str, ...] | None
     outliers: int | None
+    sets: dict[str, Any] | None
     failed: list[dict[str, str]]
     operating_point: OperatingPoint | None = None
 
@@ -84,6 +91,7 @@ class ModelEvaluation(Evaluation):
             "tested": counted(self.tested, "image"),
             "left out": left_out_words(self.seen, self.nearly_seen),
             "outliers": self.outliers,
+            "prediction sets": None if self.sets is None else sets_text(self.sets),
             "unreadable": len(self.failed) or None,
             "weights": "random" if self.weights == "random" else None,
             "operating point": None if point is None else point.line(),
@@ -101,6 +109,7 @@ class ModelEvaluation(Evaluation):
             "seen": self.seen,
             "nearly_seen": None if self.nearly_seen is None else list(self.nearly_seen),
             "outliers": self.outliers,
+            "sets": self.sets,
             "failed": self.failed,
             "operating_point": None if point is None else point.to_dict(),
         }
@@ -261,6 +270,7 @@ def _evaluation_of(
         predicted=predicted,
         probabilities=table,
         scores={name: score_record([own["score"]], own) for name, own in pooled.items()},
+        groups=data.groups,
         model=model,
         source=source,
         weights=loaded.weights,
@@ -268,6 +278,16 @@ def _evaluation_of(
         seen=left_out.seen,
         nearly_seen=left_out.near_duplicates,
         outliers=None if loaded.outliers is None else int(loaded.outliers.flags(data.X).sum()),
+        sets=_measured_sets(loaded, data, predicted, table),
         failed=failed,
         operating_point=point and point.scored_on(truth, predicted, loaded.classes, data.together),
     )
+
+
+def _measured_sets(
+    model: FittedHead, data: Dataset, predicted: NDArray[np.int_], table: NDArray[np.float64]
+) -> dict[str, Any] | None:
+    if model.sets is None:
+        return None
+    quality = model.sets.measure(table, predicted, codes_of(data.y, np.array(model.classes)))
+    return None if quality is None else quality_facts(quality, model.classes)

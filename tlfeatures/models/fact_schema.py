@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.heads.calibration_methods import METHODS
 from tlfeatures.metrics.operating_points import Target
 
 Kind = Callable[[Any], bool]
@@ -125,6 +126,14 @@ _MEASURED_SETS = record(
 )
 _SETS = record({"units": is_count, "images": is_count, "measured": optional(_MEASURED_SETS)})
 
+_PROBABILITIES = record(
+    {
+        "method": lambda value: value is None or value in METHODS,
+        **dict.fromkeys(("fold_images", "images"), optional(is_count)),
+        "log_loss": optional(is_number),
+        "calibration_error": is_number,
+    }
+)
 _BACKBONE = record(
     {"name": is_text, "spec": lambda value: isinstance(value, dict), "embedding": is_text}
 )
@@ -139,7 +148,12 @@ def _bounds(value: Any) -> bool:
 
 
 _SHARE = record(
-    {"score": optional(_is_share), "interval": optional(_bounds), "reason": optional(is_text)}
+    {
+        "score": optional(_is_share),
+        "interval": optional(_bounds),
+        "reason": optional(is_text),
+        "groups_range": optional(_RANGE),
+    }
 )
 
 
@@ -209,6 +223,7 @@ _FURTHER: dict[str, Kind] = {
     "operating_point": optional(_is_point),
     "joined": list_of(_BACKBONE),
     "sketched": list_of(_columns),
+    "probabilities": optional(_PROBABILITIES),
 }
 
 

@@ -22,9 +22,10 @@ the memory or crash the process. Invariants, and the modules that check them:
     ``params``, ``tuned``, ``split``, ``included`` (tested splits that the head is also fitted on),
     ``folds``, ``groups``, ``copies``, ``compared`` (number of heads), ``tested`` (number of
     images), ``scores``, ``chosen`` (scores corrected for the choice of the best head), ``verdict``
-    (sentences) and ``sets`` (the facts of `PredictionSets`), and with ``--at`` also
-    ``operating_point``: the facts of an `OperatingPoint`, whose threshold the labels follow.
-    `fact_schema` has the type of each fact. The command `info` reads only this member.
+    (sentences), ``sets`` (the facts of `PredictionSets`) and ``probabilities`` (of the class
+    `Probabilities`), and with ``--at`` also ``operating_point``: the facts of an `OperatingPoint`,
+    whose threshold the labels follow. `fact_schema` has the type of each fact. The command `info`
+    reads only this member.
 ``schema.json`` and ``*.npy`` in the same folder
     The fitted head, as skops stores it (JSON and NumPy arrays).
 ``training/digests.npy``

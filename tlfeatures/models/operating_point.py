@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.operating_points import (
+    Groups,
     Target,
     choose_threshold,
     cross_fitted,
     point_scores,
     share,
 )
-from tlfeatures.metrics.score_records import PooledScore
+from tlfeatures.metrics.score_records import PooledScore, range_line
 from tlfeatures.names import percent
 
 SCORES = ("recall", "precision", "specificity", "accuracy")
@@ -79,7 +80,7 @@ class OperatingPoint:
         y: NDArray[np.int_],
         predicted: NDArray[np.int_],
         classes: Sequence[str],
-        groups: NDArray[np.generic] | None = None,
+        groups: Groups | None = None,
     ) -> OperatingPoint:
         """Return this operating point with the scores of other labels.
 
@@ -142,8 +143,10 @@ class OperatingPoint:
 def _shown(record: PooledScore) -> str:
     if record["score"] is None:
         return f"not defined ({record['reason']})"
+    if record["groups_range"] is not None:
+        return f"{record['score']:.3f} ({range_line(record['groups_range'])})"
     if record["interval"] is None:
-        return f"{record['score']:.3f} (no interval: {record['reason']})"
+        return f"{record['score']:.3f}"
     low, high = record["interval"]
     return f"{record['score']:.3f} [{low:.3f}, {high:.3f}]"
 
@@ -201,7 +204,7 @@ def measured_point(
     y: NDArray[np.int_],
     probabilities: NDArray[np.float64],
     fold: NDArray[np.int_],
-    groups: NDArray[np.generic] | None = None,
+    groups: Groups | None = None,
 ) -> OperatingPoint:
     """Choose and score an operating point on the out-of-fold predictions of a head.
 

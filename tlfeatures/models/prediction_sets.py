@@ -95,7 +95,7 @@ class PredictionSets(EqualByValue):
             and _is_ascending(misses, np.float64, 0, 1)
             and probabilities.shape == misses.shape
             and 0 < facts["units"] <= facts["images"]
-            and np.isclose(misses[0], 1 / (facts["units"] + 1))
+            and misses[0] <= 1 / (facts["units"] + 1) + 1e-9
             and (measured is None or set(measured["by_class"]) <= set(classes))
         )
         if not fits:
@@ -134,10 +134,7 @@ class PredictionSets(EqualByValue):
     @property
     def possible(self) -> str:
         """The largest possible coverage as text, rounded down: `0.92` for 12 images."""
-        digits = 2
-        while digits < 6 and (1 - self.thresholds.largest_coverage) * 10**digits < 1:
-            digits += 1
-        return f"{np.floor(self.thresholds.largest_coverage * 10**digits) / 10**digits:g}"
+        return possible_coverage(self.thresholds.units)
 
     def sets(
         self, probabilities: NDArray[np.float64], codes: NDArray[np.int_], coverage: float
@@ -168,6 +165,12 @@ class PredictionSets(EqualByValue):
         if self.thresholds.at(coverage) is None:
             return None
         return SetQuality.of(self.sets(probabilities, codes, coverage), y, coverage)
+
+
+def possible_coverage(units: int) -> str:
+    """Return the largest possible coverage as text, rounded down: `0.92` for 12 images."""
+    digits = max(2, len(str(units)))
+    return f"{units * 10**digits // (units + 1) / 10**digits:g}"
 
 
 def check_coverage(coverage: float) -> None:
@@ -215,6 +218,14 @@ def quality_facts(quality: SetQuality, classes: list[str]) -> dict[str, Any]:
             if images
         },
     }
+
+
+def sets_text(measured: dict[str, Any]) -> str:
+    """Describe measured coverage and size in words, see `quality_facts`."""
+    return (
+        f"at {100 * measured['level']:g} % coverage, {100 * measured['coverage']:.1f} % of them "
+        f"hold the right label, and they have {measured['mean_size']:.2f} labels on average"
+    )
 
 
 def _is_ascending(values: NDArray[Any], kind: type[np.generic], low: float, high: float) -> bool:

@@ -23,6 +23,7 @@ from tlfeatures.heads.table import ALIASES, HEADS, make_head
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.model_selection.audit.audit import audit
 from tlfeatures.model_selection.audit.results import Audit
+from tlfeatures.model_selection.folds import LEAVE_ONE_GROUP_OUT
 from tlfeatures.model_selection.learning_curve.measure import learning_curve
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import (
@@ -131,7 +132,7 @@ class Analyses:
             return learning_curve(
                 data,
                 head,
-                cv=self._folds_wanted(),
+                cv=LEAVE_ONE_GROUP_OUT if self._one_for_each_group else self._folds_wanted(),
                 params=params,
                 n_jobs=self._n_jobs,
                 random_state=seed,
@@ -221,8 +222,16 @@ class Analyses:
         names = {name.rpartition("__")[2]: value for name, value in usual.items()}
         return _changed(rank.head, {**rank.params, **names})
 
+    @property
+    def _one_for_each_group(self) -> bool:
+        """Whether each fold of the benchmark tests one group of the user."""
+        facts = self.benchmark.study.facts
+        return bool(facts["split"] == "cv" and facts["folds"] == facts["groups"])
+
     def _folds_wanted(self) -> int:
         folds: int = self.benchmark.study.facts["folds"]
+        if self._one_for_each_group:
+            return min(folds, 5)
         return folds if folds > 1 else 5
 
     def _progress_of(self, analysis: str) -> bool | Progress | None:

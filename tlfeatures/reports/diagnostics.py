@@ -6,8 +6,8 @@ results.
 
 from tlfeatures.metrics.confusion import Confusion, confusion
 from tlfeatures.metrics.out_of_fold import OutOfFold
+from tlfeatures.metrics.reliability import Reliability, reliability
 from tlfeatures.reports.embedding_map import METHODS, EmbeddingMap, embedding_map
-from tlfeatures.reports.reliability import Reliability, reliability
 from tlfeatures.reports.threshold_curves import Curve, Curves, precision_recall, roc
 
 __all__ = [

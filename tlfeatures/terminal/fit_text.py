@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlfeatures.names import number
+from tlfeatures.names import number, percent
 from tlfeatures.terminal.controls_text import controls_lines
 from tlfeatures.terminal.ranking_text import ranking_lines, verdict_lines
 from tlfeatures.terminal.shared_lines import (
@@ -52,12 +52,15 @@ def render_fit(result: FitResult) -> str:
             lines += [f"\n{_folds(ranking[0])}", *missing_lines(_missing_in_folds(ranking[0]))]
     lines += controls_lines(result.benchmark.comparison)
     lines += ["", *verdict_lines(result.benchmark.comparison)]
+    if result.probabilities is not None:
+        lines.append(filled(result.probabilities.sentence))
     if result.point_sentences:
         lines += ["", *map(filled, result.point_sentences)]
     if result.model_file is None:
         lines.append("\nNo model was saved; -o MODEL saves the best head.")
     else:
         lines.append(_refitted(result, result.model_file))
+        lines += _sets_lines(result)
     return "\n".join(lines)
 
 
@@ -68,6 +71,22 @@ def _refitted(result: FitResult, model: str) -> str:
     fitted = f"{best} was fitted again to all {images:,} images{splits}"
     return (
         f"\n{fitted} and saved: {model}\ndescription of the model (model card): {_card_of(model)}"
+    )
+
+
+def _sets_lines(result: FitResult) -> Iterator[str]:
+    """Say how large the prediction sets of the saved model are, or how large a coverage can be."""
+    sets = None if result.model is None else result.model.sets
+    if sets is None:
+        return
+    measured = sets.measured
+    if measured is None or sets.thresholds.at(measured["level"]) is None:
+        yield f"prediction sets: too few images or groups for more than --coverage {sets.possible}"
+        return
+    yield (
+        f"prediction sets (`predict --coverage`): at {100 * measured['level']:g} % coverage, sets "
+        f"have {measured['mean_size']:.2f} labels on average; {percent(measured['single'])} have "
+        "one label"
     )
 
 

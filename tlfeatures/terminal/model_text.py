@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tlfeatures.names import counted, number
+from tlfeatures.terminal.groups_text import group_lines
 from tlfeatures.terminal.shared_lines import (
     RANDOM_WEIGHTS,
     averages_line,
@@ -40,6 +41,10 @@ def render_evaluation(result: ModelEvaluation) -> str:
         )
     if result.operating_point is not None:
         lines.append(result.operating_point.line())
+    if result.sets is not None:
+        from tlfeatures.models.prediction_sets import sets_text
+
+        lines.append(f"prediction sets: {sets_text(result.sets)}")
     rows = [
         [score_words(name), number(row["score"]), spread(row)]
         for name, row in result.scores.items()
@@ -52,6 +57,7 @@ def render_evaluation(result: ModelEvaluation) -> str:
         "",
         table(["score", "value", _spread_title(result)], rows),
         *missing_lines(_missing_in(result)),
+        *group_lines(result.by_group()),
     ]
     counts = [
         [label, *map(str, row), str(sum(row))]

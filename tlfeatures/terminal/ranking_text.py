@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tlfeatures.names import number
+from tlfeatures.names import chance, number
+from tlfeatures.terminal.groups_text import group_lines
 from tlfeatures.terminal.shared_lines import missing_lines
 from tlfeatures.terminal.tables import filled, score_words, spread, table
 
@@ -28,19 +29,24 @@ _MARKS = {"best": "*", "not different": "*", "different": "", "untested": "?"}
 
 def ranking_lines(comparison: Comparison) -> list[str]:
     """Give the table of heads, the reasons for what is missing, and the methods."""
-    from tlfeatures.benchmarking.comparison import INTERVALS
+    from tlfeatures.benchmarking.comparison import INTERVALS, WITHIN
 
     ranking, scoring = comparison.ranking, comparison.scoring
-    notes = [f"{INTERVALS}."]
+    intervals = any(rank.scores[scoring]["interval"] for rank in ranking)
+    notes = [f"{INTERVALS}."] if intervals else []
     if comparison.corrected(scoring) is not None:
         notes.append(f"{_CHOSEN.format(len(ranking))}.")
     if comparison.folds > 1:
         notes.append(_SPREAD)
     if len(ranking) > 1:
         notes += [f"{comparison.test_method}.", _MARK]
+    if comparison.has_within:
+        notes.append(f"{WITHIN}.")
     notes.append(_SECONDS)
     missing = missing_lines([*_missing_of_chosen(comparison), *_missing_of(ranking, scoring)])
-    return [_ranks(comparison), *missing, "", *map(filled, notes)]
+    of = comparison.name_of(ranking[0]) if len(ranking) > 1 else ""
+    groups = group_lines(comparison.group_scores, of)
+    return [_ranks(comparison), *missing, *groups, "", *map(filled, notes)]
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:
@@ -93,6 +99,7 @@ def _ranks(comparison: Comparison) -> str:
         *(["std of folds"] if folds else []),
         *map(score_words, names[1:]),
         *(["p"] if several else []),
+        *(["within 1 point"] if comparison.has_within else []),
         *(["repeats"] if repeats else []),
         "fit s",
     ]
@@ -105,6 +112,7 @@ def _ranks(comparison: Comparison) -> str:
             *([_spread(rank, scoring)] if folds else []),
             *(_number(rank, name) for name in names[1:]),
             *([_p_value(rank)] if several else []),
+            *([chance(rank.within)] if comparison.has_within else []),
             *([str(rank.repeats)] if repeats else []),
             f"{rank.fit_seconds:.2f}",
         ]
@@ -135,6 +143,7 @@ def _best(
             *([""] if comparison.folds > 1 else []),
             *values[1:],
             "",  # no test
+            *([""] if comparison.has_within else []),
             *([""] if repeats else []),
             "",
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tlfeatures.names import counted, some_of
+from tlfeatures.names import counted, folds_in_words, some_of
 
 RANDOM_WEIGHTS = "A backbone has RANDOM weights: it has learned nothing from ImageNet."
 
@@ -27,9 +27,9 @@ def validation(split: str, folds: int, groups: int | None, copies: int, repeats:
     Copies are kept together by cross-validation only. A given split may separate them; a warning
     has then said so before the heads were scored.
     """
-    how = _SPLITS.get(split, f"{folds}-fold cross-validation")
+    how = _SPLITS.get(split, folds_in_words(folds, groups))
     how += f", repeated {repeats:,} times" if repeats > 1 else ""
-    how += f", {groups:,} groups kept together" if groups else ""
+    how += f", {groups:,} groups kept together" if groups and groups != folds else ""
     how += (
         f", {counted(copies, 'pair')} of copies kept together" if copies and split == "cv" else ""
     )

@@ -78,13 +78,13 @@ ENTRY_SCORE: dict[str, Any] = {
     **{"interval": list | None, "folds": list, "reason": str | None},
     "groups_range": dict | None,
 }
+GROUPS_RANGE: dict[str, Any] = {**dict.fromkeys(("lowest", "highest"), float | int), "groups": int}
 CONTROL_FACTS: dict[str, Any] = {
     **dict.fromkeys(("name", "about", "head", "key"), str),
     **dict.fromkeys(("score", "balanced_accuracy"), _NUMBER),
     **{"interval": list | None, "images": int, "beaten": bool | None, "reason": str | None},
     **dict.fromkeys(("classes", "evidence"), list),
 }
-GROUPS_RANGE: dict[str, Any] = {**dict.fromkeys(("lowest", "highest"), float | int), "groups": int}
 FILE_FACTS: dict[str, Any] = {
     "spec": dict,
     "provenance": dict,

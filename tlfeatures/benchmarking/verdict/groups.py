@@ -14,7 +14,7 @@ def group_lines(comparison: Comparison) -> list[str]:
     comparison : Comparison
         The ranking, without a verdict.
     """
-    groups = comparison.groups
+    groups = comparison.group_scores
     if groups is None:
         return []
     worst = groups.worst[0]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from tlfeatures.benchmarking.comparison import Comparison, Rank
-from tlfeatures.metrics.against_best import LEVEL
+from tlfeatures.metrics.against_best import by_images
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.metrics.scores import LABEL_SCORES, score_name
-from tlfeatures.names import some_of
+from tlfeatures.metrics.significance import LEVEL
+from tlfeatures.names import chance, some_of
 
+PROBABLY = 0.8  # probability from which a head is named as within 1 point of the best
 FEW = 100  # tested images, or groups: with fewer, the test finds only large differences
 
 
@@ -26,16 +28,37 @@ def other_heads(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
     lines = []
     if len(ranking) > 1:
         lines += [_first(comparison, tied), *_untested(comparison)]
+        lines += _practical(comparison, tied)
     if comparison.detectable is not None:
-        more = " `benchmark` with more --repeats finds smaller differences."
-        more = more if ranking[0].repeats < 5 else ""
-        lines.append(
-            f"With {len(scorer.codes):,} images and {comparison.folds} folds per repeat, the test "
-            f"finds a difference in {score_name(comparison.scoring)} of "
-            f"{_difference(comparison.detectable, comparison.scoring)} only half of the time, and "
-            f"smaller ones less often.{more}"
-        )
+        lines.append(_detectable(comparison, comparison.detectable, scorer))
     return lines
+
+
+def _detectable(comparison: Comparison, value: float, scorer: BootstrapScorer) -> str:
+    folds = f" and {comparison.folds} folds per repeat" if comparison.folds > 1 else ""
+    more = ""
+    if by_images(comparison.scoring, scorer.units):
+        more = " More images find smaller differences."
+    elif comparison.ranking[0].repeats < 5:
+        more = " `benchmark` with more --repeats finds smaller differences."
+    return (
+        f"With {len(scorer.codes):,} tested images{folds}, the test finds a difference in "
+        f"{score_name(comparison.scoring)} of {_difference(value, comparison.scoring)} only half "
+        f"of the time, and smaller ones less often.{more}"
+    )
+
+
+def _practical(comparison: Comparison, tied: list[Rank]) -> list[str]:
+    """Name the heads that are probably as good as the best head in practice."""
+    good = [(rank, rank.within) for rank in tied if rank.within and rank.within >= PROBABLY]
+    if not good:
+        return []
+    (first, within), *others = good[:3]
+    also = "".join(f", {comparison.name_of(rank)} with {chance(value)}" for rank, value in others)
+    return [
+        f"{comparison.name_of(first)} is within 1 percentage point of "
+        f"{comparison.name_of(comparison.ranking[0])} with {chance(within)} probability{also}."
+    ]
 
 
 def _difference(value: float, scoring: str) -> str:

@@ -78,7 +78,7 @@ def learning_curve(
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
     sizes: Sequence[int] | None = None,
-    cv: int = 5,
+    cv: int | str = 5,
     params: Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
     random_state: int | None = 0,
@@ -98,8 +98,8 @@ def learning_curve(
         Numbers of training images per class (mean over classes). The whole training fold is always
         added. By default, the size is divided by the square root of 2 six times, starting with the
         whole training fold, and then by 2 down to about 5 images (or groups) per class.
-    cv : int
-        Number of stratified folds. Given splits are ignored.
+    cv : int or str
+        Number of stratified folds, or "leave-one-group-out". Given splits are ignored.
     params : mapping, optional
         Parameters of a head that is given by name, see `make_head`.
     n_jobs : int or None

@@ -197,9 +197,14 @@ class Converter:
     def _calibrated(self, classifier: Any, columns: Value) -> tuple[Value, Value]:
         graph = self._graph
         decisions = self._decisions_of(classifier, columns)
-        scaled = graph.op("Mul", decisions, np.array(classifier.slope_))
+        slope = np.array(classifier.slope_)
         if len(classifier.classes_) > 2:
+            scaled = graph.op("Mul", decisions, slope)
             return graph.op("Softmax", scaled, axis=1), self._largest(decisions)
+        highest = np.array(classifier.highest_)
+        lowest = np.array(classifier.lowest_)
+        limited = graph.op("Max", graph.op("Min", decisions, highest), lowest)
+        scaled = graph.op("Mul", limited, slope)
         shifted = graph.op("Add", scaled, np.array(classifier.intercept_))
         second = graph.op("Squeeze", graph.op("Greater", decisions, np.array(0.0)), np.array([1]))
         return self._both(graph.op("Sigmoid", shifted)), graph.cast(second, np.int64)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from tlfeatures.metrics.out_of_fold import OutOfFold
+from tlfeatures.metrics.reliability import Reliability, reliability
 from tlfeatures.reports.drawing.display import Display, predictions_in
 from tlfeatures.reports.drawing.style import CLASS_COLORS, COLORS, WIDTH, legend_label
-from tlfeatures.reports.reliability import Reliability, reliability
 from tlfeatures.reports.threshold_curves import Curve, Curves, precision_recall, roc
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.scores import score_text
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.label_summary import UNSURE, LabelSummary
-from tlfeatures.names import MOST_CLASSES, counted, one_line, some_of
+from tlfeatures.names import MOST_CLASSES, counted, one_line, percent, some_of
 from tlfeatures.progress import Progress, no_progress
 from tlfeatures.reports.labels_page.shown_images import LabelledImage, ShownImages
 from tlfeatures.reports.page.thumbnails import (
@@ -98,6 +98,7 @@ def labels_page(
             "images": [_image(image, folder, pictures.urls, number_of) for image in images],
             "options": [(number, one_line(label)) for label, number in number_of.items()],
             "unreadable": [(_short(path), one_line(why)) for path, why in shown.unreadable],
+            "sets": _sets(summary),
             "outliers_looked_for": model.outliers is not None,
             "model": _model(model, names["model"]),
             "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -138,6 +139,7 @@ def _image(
             if guess != image.label
         ],
         "outlier": image.outlier,
+        "label_set": ", ".join(map(one_line, image.label_set)),
         "picture": urls.get(image.path),
     }
 
@@ -162,6 +164,16 @@ def _short(text: str) -> str:
 
 
 # ---- numbers
+
+
+def _sets(summary: LabelSummary) -> dict[str, str] | None:
+    if summary.coverage is None or not summary.images:
+        return None
+    return {
+        "coverage": f"{100 * summary.coverage:g}",
+        "size": f"{summary.in_sets / summary.images:.2f}",
+        "single": percent(summary.single / summary.images),
+    }
 
 
 def _classes(summary: LabelSummary) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from tlfeatures.models.predictions import Prediction
 MOST = 2000  # images on a page
 MOST_UNREADABLE = 200
 
+_MOST_OF_SET = 10  # labels of a set
 _MOST_TEXT = 800_000  # characters of all names and labels
 
 
@@ -29,6 +30,8 @@ class LabelledImage:
     guesses : tuple of (class, probability)
         The two most probable classes.
     outlier : bool
+    label_set : tuple of str
+        The first labels of the set of labels; empty if there are no sets.
     """
 
     path: str
@@ -36,6 +39,7 @@ class LabelledImage:
     confidence: float
     guesses: tuple[tuple[str, float], ...]
     outlier: bool
+    label_set: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, prediction: Prediction) -> LabelledImage:
@@ -47,13 +51,21 @@ class LabelledImage:
             _confidence(prediction),
             tuple(likely),
             bool(prediction.outlier),
+            _first_of(prediction.label_set or ()),
         )
 
     @property
     def text_size(self) -> int:
         """Number of characters of its names in the page, about."""
         texts = [self.path, self.path, self.label or "", *(name for name, _ in self.guesses)]
+        texts += self.label_set
         return sum(len(html.escape(text)) for text in texts)
+
+
+def _first_of(label_set: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the first labels of a set, and how many more there are."""
+    more = len(label_set) - _MOST_OF_SET
+    return label_set if more <= 0 else (*label_set[:_MOST_OF_SET], f"and {more:,} more")
 
 
 @dataclass

@@ -19,7 +19,7 @@ from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.chosen import ChosenScore
 from tlfeatures.metrics.score_records import PooledScore, range_text
 from tlfeatures.metrics.scores import score_name, score_text, score_unit
-from tlfeatures.names import as_list, counted, some_of, unknown_name
+from tlfeatures.names import as_list, counted, folds_in_words, some_of, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, confusion
 from tlfeatures.reports.drawing import style
@@ -95,6 +95,7 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
     rank = analyses.rank(options.head, options.embedding)
     predictions, comparison = analyses.predictions(rank), analyses.benchmark.comparison
     pairs = analyses.benchmark.study.facts["copy_pairs"]
+    calibration = analyses.benchmark.probabilities_of(rank)
     parts = _OptionalParts(analyses, rank, options)
     audit, points = parts.audit, parts.points
     album = Album.of(predictions, {} if points is None else points)
@@ -112,11 +113,14 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         "heat_map": sections.heat_map(comparison),
         "controls": sections.controls(comparison),
         "backbones": backbones(comparison),
+        "groups": sections.groups(analyses.benchmark.by_group(rank)),
         "confusion": sections.confusion_matrix(confusion(predictions)),
         "mistakes": gallery(predictions, predictions.mistakes(), pictures),
         "mistakes_count": int(predictions.wrong.sum()),
         "uncertain": gallery(predictions, predictions.uncertain(), pictures),
         "probabilities": sections.probabilities(predictions),
+        "calibration": None if calibration is None else calibration.sentence,
+        "sets": sections.label_sets(predictions, analyses.benchmark.together_of(rank)),
         "learning_curve": parts.learning_curve(),
         "epochs": parts.epochs(),
         "map": parts.map(album),
@@ -295,7 +299,7 @@ def _validation(facts: Mapping[str, Any], repeats: int) -> str:
     if facts["split"] != "cv":
         return f"fitted on train, tested on {facts['split']}"
     times = f", repeated {repeats} times with other folds" if repeats > 1 else ""
-    return f"{facts['folds']}-fold cross-validation{times}"
+    return f"{folds_in_words(facts['folds'], facts['groups'])}{times}"
 
 
 def _largest_class(comparison: Comparison, rank: Rank) -> dict[str, Any]:

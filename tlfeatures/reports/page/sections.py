@@ -9,11 +9,14 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tlfeatures.benchmarking.comparison import Comparison, Rank
+from tlfeatures.benchmarking.comparison import WITHIN, Comparison, Rank
 from tlfeatures.benchmarking.control import BEATEN, MEANINGS
 from tlfeatures.benchmarking.ranking_html import any_interval
 from tlfeatures.dataset.dataset import BETWEEN_FILES
+from tlfeatures.metrics.conformal import cross_fitted
+from tlfeatures.metrics.group_scores import GroupScores
 from tlfeatures.metrics.score_records import PooledScore, spread_text
 from tlfeatures.metrics.scores import (
     bounds_text,
@@ -25,6 +28,7 @@ from tlfeatures.metrics.scores import (
 from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
+from tlfeatures.names import chance, percent
 from tlfeatures.reports.diagnostics import (
     Confusion,
     EmbeddingMap,
@@ -75,6 +79,7 @@ def ranking(comparison: Comparison) -> dict[str, Any]:
         "spread": comparison.folds > 1,
         "test": comparison.test_method,
         "tested": len(rows) > 1,
+        "within": WITHIN if comparison.has_within else "",
     }
 
 
@@ -102,6 +107,8 @@ def _ranked(rank: Rank, names: Sequence[str]) -> dict[str, Any]:
         "difference": rank.difference,
         "difference_text": _difference(rank.difference, names[0]),
         "p": rank.p,
+        "within": rank.within,
+        "within_text": chance(rank.within),
         "seconds": rank.fit_seconds,
         "best": rank.best,
         **_STANDINGS[rank.standing],
@@ -153,6 +160,23 @@ def controls(comparison: Comparison) -> dict[str, Any] | None:
         for control in comparison.controls
     ]
     return {"rows": rows} if rows else None
+
+
+def groups(found: GroupScores | None) -> dict[str, Any] | None:
+    """The accuracies of the worst groups; None without groups."""
+    if found is None:
+        return None
+    rows = [
+        {
+            "name": group.name,
+            "images": group.images,
+            "accuracy": group.accuracy,
+            "text": score_text("accuracy", group.accuracy),
+            "interval": bounds_text("accuracy", group.interval),
+        }
+        for group in found.worst
+    ]
+    return {"count": found.count, "rows": rows}
 
 
 def heat_map(comparison: Comparison) -> Figure | None:
@@ -240,6 +264,29 @@ def probabilities(predictions: OutOfFold) -> list[Figure] | None:
             ),
         ]
     return figures
+
+
+def label_sets(predictions: OutOfFold, groups: NDArray[np.int64] | None) -> dict[str, Any] | None:
+    """Coverage and size of prediction sets; None without probabilities or with too few images."""
+    if not predictions.has_probabilities:
+        return None
+    head = (predictions.y, predictions.predicted, predictions.probabilities)
+    measured = cross_fitted(*head, predictions.fold, groups)
+    if measured is None:
+        return None
+    columns = (measured.images, measured.class_coverage, measured.class_size)
+    rows = zip(predictions.classes, *(column.tolist() for column in columns), strict=True)
+    return {
+        "level": f"{100 * measured.level:g}",
+        "coverage": percent(measured.coverage, 1),
+        "size": f"{measured.mean_size:.2f}",
+        "single": percent(measured.single),
+        "rows": [
+            {"name": name, "images": images, "coverage": coverage, "size": size}
+            for name, images, coverage, size in rows
+            if images
+        ],
+    }
 
 
 def _areas(curves: Sequence[Any]) -> str:

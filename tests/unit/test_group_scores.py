@@ -1,0 +1,228 @@
+"""Scores by group, the range between a few groups, and folds that leave one group out."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.honesty.groups import held, run
+from tests.unit.data import dataset
+from tests.unit.simulations import entries_of
+from tlfeatures import benchmark, cross_validate, fit, learning_curve, load_benchmark
+from tlfeatures.benchmarking.rank import compare
+from tlfeatures.errors import DatasetError, FormatError, ParameterError
+from tlfeatures.metrics.group_scores import few_groups, score_groups
+from tlfeatures.metrics.intervals import wilson
+from tlfeatures.metrics.score_records import score_line
+from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.terminal.ranking_text import ranking_lines
+
+LEAVE = "leave-one-group-out"
+
+
+def sites(n, count):
+    return np.array([f"site{i % count}" for i in range(n)])
+
+
+def data_of(count, n=120, **fields):
+    """Images of so many sites, with both classes in each."""
+    return dataset(n, **{"groups": np.repeat(sites(n // 2, count), 2), **fields})
+
+
+def simulated(count, accuracies, n=400):
+    made, study, scorer = entries_of(data_of(count, n), accuracies, cv=2)
+    return compare(made, study, "accuracy", scorer)
+
+
+# ---- scores by group
+
+
+def test_groups_have_their_names_and_the_worst_is_first():
+    right = [1] * 20 + [1] * 15 + [0] * 5 + [0]
+    found = score_groups(right, ["b"] * 20 + ["a"] * 20 + ["one"])
+    assert [(group.name, group.images, group.accuracy) for group in found.worst] == [
+        ("one", 1, 0.0),
+        ("a", 20, 0.75),
+        ("b", 20, 1.0),
+    ]
+    assert (found.count, found.lowest, found.highest) == (3, 0, 1)
+    assert found.worst[0].interval is None  # one image
+    assert found.worst[1].interval == pytest.approx(wilson(0.75, 20).tolist())
+
+
+def test_of_equal_groups_the_larger_is_first():
+    found = score_groups([0, 0, 0, 1, 1], ["small", "large", "large", "right", "right"])
+    assert [group.name for group in found.worst] == ["large", "small", "right"]
+
+
+def test_of_thousands_of_groups_the_worst_are_shown():
+    right = np.arange(3000) >= 30
+    found = score_groups(right, np.arange(3000).astype(str))
+    assert (found.count, len(found.worst), found.highest) == (3000, 20, 1)
+    assert {group.accuracy for group in found.worst} == {0}
+    assert len(score_groups(right, np.arange(3000), most=None).worst) == 3000
+
+
+def test_not_one_group_for_each_image_is_refused():
+    with pytest.raises(ParameterError, match="shape"):
+        score_groups([1, 0], ["a"])
+
+
+# ---- few groups
+
+
+@pytest.mark.parametrize(("count", "few"), [(1, True), (3, True), (9, True), (10, False)])
+def test_under_ten_groups_are_few(count, few):
+    reason = few_groups(sites(100, count))
+    assert (reason is not None) == few
+    if few:
+        assert f"only {count} group" in reason
+
+
+def test_few_groups_have_a_range_in_place_of_an_interval():
+    found = cross_validate("logreg", data_of(3), cv=LEAVE)
+    record = found.scores["accuracy"]
+    by_group = found.by_group()
+    assert record["interval"] is None
+    assert "only 3 groups" in record["reason"]
+    expected = {"lowest": by_group.lowest, "highest": by_group.highest, "groups": 3}
+    assert record["groups_range"] == pytest.approx(expected)
+    assert re.search(
+        r"accuracy 0\.\d+ \(0\.\d+ to 0\.\d+ between the 3 groups\)",
+        score_line("accuracy", found.scores),
+    )
+    html = found._repr_html_()
+    assert "between the 3 groups" in html
+    assert "95 % interval</th>" not in html.split("Accuracy of each group")[0]
+    assert found.to_dict()["group_scores"]["worst"][0]["name"] == by_group.worst[0].name
+    many = cross_validate("logreg", data_of(12)).scores["accuracy"]
+    assert many["interval"] is not None
+    assert many["groups_range"] is None
+
+
+def test_near_duplicates_are_no_few_groups():
+    pairs = np.array([[i, i + 1] for i in range(0, 118, 2)])
+    scores = cross_validate("logreg", dataset(120, y=np.repeat(["a", "b"], 60), copies=pairs))
+    assert scores.scores["accuracy"]["interval"] is not None
+    assert scores.by_group() is None
+
+
+def test_the_verdict_of_few_groups_gives_the_range_and_the_worst_group():
+    found = simulated(3, {"a": 0.9, "b": 0.6})
+    text = " ".join(found.verdict)
+    worst = found.group_scores.worst[0]
+    assert "With only 3 groups there is no interval" in text
+    assert f"Worst of the 3 groups: {worst.name} with {100 * worst.accuracy:.1f} %" in text
+    table = "\n".join(ranking_lines(found))
+    assert "95 %]" not in table
+    assert "between the 3 groups" in table
+    assert "accuracy by group of a, the worst first" in table
+    assert table.index(worst.name) < table.index(found.group_scores.worst[1].name)
+
+
+def test_the_verdict_of_many_groups_has_an_interval_and_the_worst_group():
+    found = simulated(12, {"a": 0.9, "b": 0.6})
+    text = " ".join(found.verdict)
+    assert "there is no interval" not in text
+    assert "Worst of the 12 groups: site" in text
+    assert "95 %]" in "\n".join(ranking_lines(found))
+
+
+def test_the_groups_of_a_benchmark_are_read_again(tmp_path):
+    made = benchmark(data_of(12), ["logreg", "knn"], out=tmp_path / "out", cv=LEAVE, n_jobs=1)
+    again = load_benchmark(tmp_path / "out")
+    assert again.comparison.group_scores == made.comparison.group_scores == made.by_group()
+    assert again.by_group(again.ranking[1], most=None).count == 12
+    assert set(again.study.groups) == {f"site{i}" for i in range(12)}
+    file = tmp_path / "out/results.json"
+    file.write_text(file.read_text().replace('"worst":', '"best":'))
+    with pytest.raises(FormatError, match="worst"):
+        load_benchmark(tmp_path / "out")
+
+
+def test_without_groups_there_are_no_scores_by_group():
+    found = benchmark(dataset(), ["logreg"], n_jobs=1)
+    assert found.by_group() is None
+    assert found.comparison.group_scores is None
+    assert not any("group" in sentence for sentence in found.verdict)
+
+
+# ---- leave one group out
+
+
+def test_each_group_is_tested_by_a_head_of_the_others():
+    data = data_of(4)
+    split, folds = make_folds(data, cv=LEAVE)
+    assert split == "cv"
+    assert len(folds) == 4
+    for train, test in folds:
+        assert len(set(data.groups[test])) == 1
+        assert set(data.groups[train]) == set(data.groups) - set(data.groups[test])
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(120))
+
+
+def test_copies_in_other_groups_are_not_trained_on_but_the_rest_of_these_groups_is():
+    data = replace(data_of(4), copies=np.array([[0, 2]]))
+    assert data.groups[0] != data.groups[2]
+    for train, test in make_folds(data, cv=LEAVE)[1]:
+        tested = data.groups == data.groups[test[0]]
+        copies = {0, 2} if tested[[0, 2]].any() else set()
+        assert set(np.flatnonzero(~tested)) - set(train) == copies - set(test)
+
+
+@pytest.mark.parametrize(
+    ("changed", "cv", "error", "message"),
+    [
+        ({"groups": None}, LEAVE, ParameterError, "needs groups, found none: give --groups"),
+        ({"groups": sites(120, 1)}, LEAVE, ParameterError, "two groups or more, found only site0"),
+        ({"groups": sites(120, 2)}, LEAVE, DatasetError, "without the group site0, .* images of a"),
+        ({}, "leave-one-out", ParameterError, "expected a number of folds.* leave-one-group-out"),
+    ],
+)
+def test_what_can_not_leave_one_group_out_is_one_line(changed, cv, error, message):
+    with pytest.raises(error, match=message) as raised:
+        make_folds(replace(data_of(4), **changed), cv=cv)
+    assert "\n" not in str(raised.value)
+
+
+def test_such_folds_are_not_repeated():
+    with pytest.raises(ParameterError, match=f"{LEAVE}.*--repeats 1"):
+        benchmark(data_of(4), ["logreg"], cv=LEAVE, repeats=2)
+
+
+def test_the_card_says_how_groups_were_left_out(tmp_path):
+    fit(data_of(4), "logreg", cv=LEAVE, model=tmp_path / "m.model")
+    card = (tmp_path / "m.model.md").read_text()
+    assert "leave-one-group-out cross-validation (4 groups)" in card
+    assert "between the 4 groups" in card
+    assert "95 % interval" not in card.split("## How good it is")[1].split("\n\n")[2]
+
+
+def test_a_learning_curve_can_leave_one_group_out():
+    assert learning_curve(data_of(4), "centroid", cv=LEAVE, n_jobs=1).folds == 4
+
+
+# ---- the simulation of benchmarks/honesty.md
+
+
+def test_intervals_of_ten_sites_hold_and_fewer_have_a_range():
+    found = held(10, 0.5, 0.85, uneven=False, draws=60)
+    assert found.printed == "interval"
+    assert found.interval > 0.85  # 95 %: fewer with a probability below 0.001
+    assert found.bootstrap < found.interval
+    few = held(3, 0.5, 0.85, uneven=False, draws=20)
+    assert few.printed == "range"
+    assert few.range < 0.9
+    assert "| 20 | 97 % | 1 | uneven | interval |" in run(2)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("sites", [10, 20])
+@pytest.mark.parametrize("accuracy", [0.85, 0.97])
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("uneven", [False, True])
+def test_intervals_of_sites_hold_in_nine_of_ten_draws(sites, accuracy, spread, uneven):
+    found = held(sites, spread, accuracy, uneven=uneven, draws=500)
+    assert found.interval > 0.9
+    assert found.interval > found.bootstrap
