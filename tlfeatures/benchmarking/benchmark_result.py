@@ -17,7 +17,7 @@ from tlfeatures.benchmarking.predictions import predictions_table
 from tlfeatures.benchmarking.probability_facts import probability_facts
 from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.benchmarking.store.checks import check_items, check_kinds, check_scores, remedy
-from tlfeatures.benchmarking.store.format import RESULTS
+from tlfeatures.benchmarking.store.format import CONTROL_FACTS, RESULTS
 from tlfeatures.benchmarking.store.results_file import (
     check_folder,
     read_again_if_changed,
