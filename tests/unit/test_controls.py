@@ -264,9 +264,9 @@ def test_permuted_labels_of_many_draws_are_no_better_than_guessing():
 
 
 @pytest.mark.reference
-def test_only_altered_classes_of_real_images_are_named(reference, tmp_path):
-    honest = shortcut.embedded(reference / "intel", tmp_path / "honest.h5", None)
+def test_only_altered_classes_of_real_images_are_named(data, tmp_path):
+    honest = shortcut.embedded(data / "intel", tmp_path / "honest.h5", None)
     how = shortcut.ALTERATIONS["saved at JPEG quality 90"]
-    altered = shortcut.embedded(reference / "intel", tmp_path / "altered.h5", how)
+    altered = shortcut.embedded(data / "intel", tmp_path / "altered.h5", how)
     assert sum(map(bool, shortcut.named(honest, altered, 50))) >= 49
     assert sum(map(bool, shortcut.named(honest, honest, 50))) <= 1
