@@ -117,7 +117,7 @@ def _points(
     for text in targets:
         target = Target.parse(text)
         try:
-            point = measured_point(target, positive, part.classes, y, table, fold, part.together)
+            point, _ = measured_point(target, positive, part.classes, y, table, fold, part.together)
         except ParameterError:
             yield text, None
             continue

@@ -110,6 +110,24 @@ def test_score_and_evaluate_are_of_these_labels(fitted):
     assert json.loads(json.dumps(found.to_dict()))["operating_point"]["images"] == 600
 
 
+def test_sets_hold_the_label_of_the_point_and_keep_their_coverage(tmp_path):
+    # The head alone is right in more than 95 %, so its own sets would have one label each.
+    data = dataset(n=600, signal=3.5)
+    model = fit(data, at="cost=500:1", positive="b", model=tmp_path / "m.model").model
+    random = np.random.default_rng(9)
+    X = random.normal(size=(4000, 6)).astype(np.float32)
+    y = np.resize(["a", "b"], 4000)
+    X[y == "b", 0] += 3.5
+    found = model.predict_features(X, coverage=0.95)
+    assert all(
+        chosen[0] == label for chosen, label in zip(found.label_sets, found.labels, strict=True)
+    )
+    assert (found.labels == y).mean() < 0.93
+    right = [label in chosen for label, chosen in zip(y, found.label_sets, strict=True)]
+    assert np.mean(right) > 0.94
+    assert model.sets.measured["coverage"] == pytest.approx(np.mean(right), abs=0.02)
+
+
 def test_a_model_without_a_point_is_as_before(noisy, tmp_path):
     found = fit(noisy, model=tmp_path / "m.model")
     assert found.model.operating_point is None

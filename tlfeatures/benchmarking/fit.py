@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
 from tlfeatures.benchmarking.benchmark_result import Benchmark
@@ -181,16 +182,16 @@ def fit(
             compute_entries(trainer, plan, store)
             count.finish()
             result = ranked(plan, store, [dataset])
-            point = None
+            point = labels = None
             if target is not None and positive is not None:
-                point = point_of(result, dataset, target, positive)
+                point, labels = point_of(result, dataset, target, positive)
             if model is None:
                 return FitResult(result, dataset, operating_point=point)
             head = _chosen_on_all(trainer, plan, result.comparison.ranking[0].head)
     facts = model_facts(result, dataset, head, point)
     name = result.comparison.ranking[0].head
     fitted = Model.fit(head, dataset, name=name, facts=facts, notices=trainer.notices)
-    fitted = replace(fitted, sets=_prediction_sets(result))
+    fitted = replace(fitted, sets=_prediction_sets(result, labels))
     fitted.save(model)
     return FitResult(result, dataset, fitted, str(model), point)
 
@@ -221,6 +222,13 @@ def _chosen_on_all(trainer: Trainer, plan: Plan, name: str) -> BaseEstimator:
     return head
 
 
-def _prediction_sets(result: Benchmark) -> PredictionSets | None:
-    """Create prediction sets from the out-of-fold predictions of the best head."""
-    return PredictionSets.fit(result.predictions_of(), result.together_of())
+def _prediction_sets(result: Benchmark, labels: NDArray[np.int_] | None) -> PredictionSets | None:
+    """Create prediction sets from the out-of-fold predictions of the best head.
+
+    The label of an image is always in its set. So the sets need the labels that the model gives:
+    with an operating point, these are its out-of-fold labels.
+    """
+    tested = result.predictions_of()
+    if labels is not None:
+        tested = replace(tested, predicted=labels)
+    return PredictionSets.fit(tested, result.together_of())

@@ -50,7 +50,9 @@ def check_point(
         )
 
 
-def point_of(result: Benchmark, data: Dataset, target: Target, label: str) -> OperatingPoint:
+def point_of(
+    result: Benchmark, data: Dataset, target: Target, label: str
+) -> tuple[OperatingPoint, NDArray[np.int_]]:
     """Choose and score the operating point of the best head.
 
     Parameters
@@ -61,6 +63,12 @@ def point_of(result: Benchmark, data: Dataset, target: Target, label: str) -> Op
     target : Target
     label : str
         Class of the operating point.
+
+    Returns
+    -------
+    point : OperatingPoint
+    labels : ndarray of shape (n,), int
+        Class codes of its out-of-fold labels, of the images of `result.predictions_of()`.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """Prediction sets: labels that hold the right one with a given probability (conformal prediction).
 
 The conformity of an image says how well the head knows its right class: it is the out-of-fold
-probability of this class, and 1 if the head has decided for it. The set of a new image has the
-label that the head decides for, and every class with a probability of at least a threshold. The
-threshold is a quantile of the conformities.
+probability of this class, and 1 if it is the label of the image. The set of a new image has its
+label, and every class with a probability of at least a threshold. The threshold is a quantile of
+the conformities. The label is the class that the head decides for, or that of an operating point.
 
 Images that belong together (a site, a patient, copies) are not independent. Each of K groups has
 the same weight, which its images share. The new image has the weight 1 / (m + 1), with a conformity
@@ -94,11 +94,6 @@ class Thresholds(EqualByValue):
         kept = np.unique(np.linspace(0, len(values) - 1, _MOST).round().astype(int))
         return cls(values[kept], misses[kept], units)
 
-    @property
-    def largest_coverage(self) -> float:
-        """Largest coverage for which there is a threshold: K / (K + 1) for K units."""
-        return self.units / (self.units + 1)
-
     def at(self, coverage: float) -> float | None:
         """Return the threshold for a coverage; None if there are too few units for it."""
         return self.estimate_at(coverage) if units_needed(coverage) <= self.units else None
@@ -148,7 +143,7 @@ def conformity(y: Codes, predicted: Codes, probabilities: Floats) -> Floats:
     Parameters
     ----------
     y, predicted : ndarray of shape (n,)
-        Codes of the right classes, and of the classes that the head decided for.
+        Codes of the right classes, and of the labels.
     probabilities : ndarray of shape (n, k)
         Out-of-fold probabilities of the classes.
     """
@@ -165,7 +160,7 @@ def label_sets(probabilities: Floats, codes: Codes, threshold: float) -> NDArray
     probabilities : ndarray of shape (n, k)
         Probabilities of the classes; a set has no class with a NaN.
     codes : ndarray of shape (n,)
-        Code of the class that the head decides for, which is always in the set.
+        Code of the label, which is always in the set.
     threshold : float
         See `Thresholds.at`.
     """

@@ -205,7 +205,7 @@ def measured_point(
     probabilities: NDArray[np.float64],
     fold: NDArray[np.int_],
     groups: Groups | None = None,
-) -> OperatingPoint:
+) -> tuple[OperatingPoint, NDArray[np.int_]]:
     """Choose and score an operating point on the out-of-fold predictions of a head.
 
     Parameters
@@ -224,6 +224,13 @@ def measured_point(
     groups : ndarray of shape (n,), optional
         Groups of the images.
 
+    Returns
+    -------
+    point : OperatingPoint
+    labels : ndarray of shape (n,), int
+        Class codes of the labels. Those of each part are given by a threshold that was chosen on
+        the other parts.
+
     Raises
     ------
     ParameterError
@@ -241,4 +248,5 @@ def measured_point(
         scores={},
     )
     decided = cross_fitted(target, positive, own, fold, groups)
-    return point.scored_on(y, labelled_at(decided, probabilities, code), classes, groups)
+    labels = labelled_at(decided, probabilities, code)
+    return point.scored_on(y, labels, classes, groups), labels

@@ -45,12 +45,12 @@ class Prediction:
     distance : float or None
         This distance divided by the threshold; infinite for an embedding of zeros.
     confidence : float or None
-        Probability of the class that the head decided for, also if the model abstains. None if the
-        image can't be read.
+        Probability of the class that the head or its operating point decided for, also if the
+        model abstains. None if the image can't be read.
     label_set : tuple of str, or None
         Labels that hold the right one with the requested coverage: first the class that the head
-        decided for, also if the model abstains, then the others, the most probable first. Empty if
-        the image can't be read; None if no coverage was requested.
+        or its operating point decided for, also if the model abstains, then the others, the most
+        probable first. Empty if the image can't be read; None if no coverage was requested.
     coverage : float or None
         This coverage.
     """
@@ -103,8 +103,8 @@ class Predictions(EqualByValue, Sequence[Prediction]):
     probabilities : ndarray of shape (n, k), float64
         Probabilities of the classes; NaN for images that can't be read.
     codes : ndarray of shape (n,), int
-        Index of the class that the head decided for, also if the model abstains; -1 for images that
-        can't be read.
+        Index of the class that the head or its operating point decided for, also if the model
+        abstains; -1 for images that can't be read.
     unreadable : dict of int to str
         Reason why an image can't be read, by its position.
     distances : ndarray of shape (n,), float64, or None
