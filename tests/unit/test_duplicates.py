@@ -29,7 +29,7 @@ def reference(X):
     roots = np.sign(X) * np.sqrt(np.abs(X))
     unit = roots / np.linalg.norm(roots, axis=1, keepdims=True)
     distances = np.linalg.norm(unit[:, None] - unit[None], axis=2)
-    nearest = min(max(10, n // 10), n - 1)
+    nearest = min(max(10, n // 10), max(2, n // 4), n - 1)
     scales = np.sort(distances, axis=1)[:, nearest]
     return 1 - distances / np.minimum(scales[:, None], scales)
 
@@ -91,6 +91,19 @@ def test_versions_are_found_and_strangers_are_not():
     assert find_near_duplicates(X)[0].shape == (0, 2)
     found = as_dict(find_near_duplicates(np.concatenate([X, like(X[:200], 0.5)])))
     assert set(found) == {(row, 300 + row) for row in range(200)}
+
+
+@pytest.mark.parametrize("n", [8, 12, 20, 30, 40, 60])
+def test_images_of_very_different_classes_are_no_pairs_in_small_sets(n):
+    """The scale of an image stays in its class, also if the class is half of few images."""
+    X = embeddings(n, 512)
+    X[: n // 2, :256] = X[n // 2 :, 256:] = 0
+    X[:, ::8] += 1  # what all of them have
+    X[: n // 2, 256:] += 4
+    X[n // 2 :, :256] += 4
+    assert len(find_near_duplicates(X)[0]) == 0
+    X[1] = like(X[:1], 0.2)[0]
+    assert find_near_duplicates(X)[0].tolist() == [[0, 1]]
 
 
 def test_many_versions_of_few_photos_are_found():

@@ -78,6 +78,18 @@ def test_what_is_found_is_what_a_common_search_finds(trained):
     assert (exact == known).mean() > 0.98
 
 
+@pytest.mark.parametrize("n", [10, 20, 40])
+def test_new_images_of_few_very_different_training_images_are_tested(n):
+    """The scale stays in the class, also if the class is half of few training images."""
+    X = photographs(12, n + 100)
+    of_first = np.arange(len(X)) % 2 == 0
+    X[of_first, :256] += 4
+    X[~of_first, 256:] += 4
+    sketch = TrainingSketch.fit(X[:n], [BLOCK5])
+    assert not sketch.finds(X[n:], [LIMIT]).any()
+    assert sketch.finds(copied(X[:n], 1), [LIMIT]).all()
+
+
 def test_an_embedding_of_zeros_is_like_no_image(trained):
     X = trained.copy()
     X[:5] = 0
