@@ -66,7 +66,7 @@ def test_without_its_file_the_page_has_what_the_folder_knows(page_copy, caplog):
     with caplog.at_level(logging.WARNING, logger="tlfeatures"):
         made = report(page_copy / "out", page_copy / "again.html")
     assert sections((page_copy / "again.html").read_text()) == [
-        "heads", "errors", "probabilities", "audit", "made",
+        "heads", "controls", "errors", "probabilities", "audit", "made",
     ]  # fmt: skip  # the audit's section has the copies
     assert made.images == 0
     for name in ("map", "audit", "learning curve", "epochs", "images"):

@@ -133,6 +133,14 @@ def test_boosting_is_scikit_learns_on_the_same_scores():
     )
 
 
+def within_limits(classifier, X):
+    """Return which decisions are within those of the inner folds; most are."""
+    decisions = classifier.decision_function(X)
+    within = (decisions >= classifier.lowest_) & (decisions <= classifier.highest_)
+    assert within.mean() > 0.8
+    return within
+
+
 def test_calibration_is_scikit_learns():
     X, y, X_new, _ = sample(2)
     folds = StratifiedKFold(5, shuffle=True, random_state=3)
@@ -142,7 +150,10 @@ def test_calibration_is_scikit_learns():
         SVC(kernel="linear", C=0.01, tol=1e-8), cv=folds, ensemble=False
     ).fit(A, y)
     ours = CalibratedSVC("linear", C=0.01, random_state=3).fit(A, y)
-    np.testing.assert_allclose(ours.predict_proba(B), expected.predict_proba(B), atol=1e-3)
+    within = within_limits(ours, B)  # beyond them, the probabilities are those of the limits
+    np.testing.assert_allclose(
+        ours.predict_proba(B)[within], expected.predict_proba(B)[within], atol=1e-3
+    )
     assert (ours.predict(B) == expected.predict(B)).all()
 
 
@@ -173,7 +184,10 @@ def test_groups_are_kept_together_in_calibration():
     plain = RidgeClassifier(1.0, solver="cholesky")
     expected = CalibratedClassifierCV(plain, cv=folds, ensemble=False).fit(X, codes)
     ours = CalibratedRidge(1.0, random_state=0).fit(X, y, groups=groups)
-    np.testing.assert_allclose(ours.predict_proba(X_new), expected.predict_proba(X_new), atol=1e-6)
+    within = within_limits(ours, X_new)
+    np.testing.assert_allclose(
+        ours.predict_proba(X_new)[within], expected.predict_proba(X_new)[within], atol=1e-6
+    )
     torn = CalibratedRidge(1.0, random_state=0).fit(X, y)
     assert np.abs(torn.predict_proba(X_new) - ours.predict_proba(X_new)).max() > 1e-4
 
