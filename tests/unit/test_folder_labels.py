@@ -362,7 +362,7 @@ def test_a_folder_and_a_model_whose_classes_differ_by_form_fit_together(tmp_path
     assert other.classes == [E_DECOMPOSED, "tea"]
     extract(tmp_path / "new", tmp_path / "new.h5", **PIXELS)
     for source in (tmp_path / "new", tmp_path / "new.h5"):
-        assert evaluate(other, source).scores == trial.scores
+        assert evaluate(other, source, near_duplicates=None).scores == trial.scores
     decomposed[::2] = np.where(decomposed[::2] == "tea", "tea", E_COMPOSED)
     both = Model.fit(make_head("centroid"), replace(data, y=decomposed))
     assert len(both.classes) == 3
