@@ -61,6 +61,14 @@ def some_of(names: Iterable[str], most: int) -> str:
     return ", ".join(listed[:most]) + more
 
 
+def all_of(names: Iterable[str], most: int) -> str:
+    """Return `a, b and c`, or for more names than `most`, the same as `some_of`."""
+    *others, last = listed = list(names)
+    if not others or len(listed) > most:
+        return some_of(listed, most)
+    return f"{', '.join(others)} and {last}"
+
+
 # Control characters, halves of surrogate pairs, characters that XML can't have, and characters that
 # turn the direction of the text after them. The marks of Arabic and Hebrew texts turn nothing.
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")

@@ -190,9 +190,10 @@ def test_the_verdict_says_by_how_much_choosing_flattered():
     name = found.ranking[0].label
     assert found.verdict[0].startswith(
         f"{name}, the best of 6 heads: accuracy {100 * score.score:.1f} % (95 % interval "
-        f"{100 * low:.1f} to {100 * high:.1f} %) on new images like these 120. Its own accuracy is "
-        f"{100 * score.own:.1f} %; {100 * score.optimism:.1f} percentage points of this come from "
-        "having been chosen as the best. "
+        f"{100 * low:.1f} to {100 * high:.1f} %) on new images like these 120. Report this "
+        f"accuracy, not its own {100 * score.own:.1f} % in the table: that is about "
+        f"{100 * score.optimism:.1f} percentage points too high, because the head was chosen as "
+        "the best on the same images. "
     )
     assert score.optimism > 0.01
 

@@ -73,7 +73,7 @@ def test_sizes_of_files_that_are_enough_come_first_but_no_class_is_named():
 def test_files_of_another_kind_are_named_though_the_head_is_good(name):
     data = photographed(200, signal=8, told=[name])
     found = fit(data, "logreg")
-    assert found.verdict[0].startswith("Caution: the files of a, b differ")
+    assert found.verdict[0].startswith("Caution: the files of a and b differ")
     assert by_name(found)[FILE].classes == ["a", "b"]
     assert "100 % of the images of" in found.verdict[0]
 
@@ -252,7 +252,7 @@ def test_a_class_that_was_saved_in_another_way_is_named(jpegs, tmp_path, how):
     assert all(shortcut.named(honest, altered, 4, images=60))
     assert not any(shortcut.named(honest, honest, 4, images=60))
     verdict = fit(shortcut.mixed(honest, altered, 0, images=60), "logreg").verdict
-    assert verdict[0].startswith("Caution: the files of bright, dark differ")
+    assert verdict[0].startswith("Caution: the files of bright and dark differ")
 
 
 @pytest.mark.long

@@ -113,7 +113,9 @@ def test_the_verdict_of_few_groups_gives_the_range_and_the_worst_group():
     found = simulated(3, {"a": 0.9, "b": 0.6})
     text = " ".join(found.verdict)
     worst = found.group_scores.worst[0]
+    assert text.count("there is no interval") == 1
     assert "With only 3 groups there is no interval" in text
+    assert "the accuracy of each of these groups is higher" in text
     assert f"Worst of the 3 groups: {worst.name} with {100 * worst.accuracy:.1f} %" in text
     table = "\n".join(ranking_lines(found))
     assert "95 %]" not in table

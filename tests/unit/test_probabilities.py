@@ -25,7 +25,7 @@ OF_LINEAR = LinearSVC(random_state=0)
     [
         ("ridge", "ab", "sigmoid", "by Platt's sigmoid, fitted on 48 images in each fold"),
         ("ridge", "abc", "temperature", "by one temperature, fitted on 48 images in each fold"),
-        ("logreg", "ab", None, "by the head itself; log loss "),
+        ("logreg", "ab", None, "by the head itself. On average, a probability is "),
         (OF_LINEAR, "ab", None, None),  # it has no probabilities
         (CalibratedClassifierCV(OF_LINEAR, cv=3), "ab", "sigmoid", "by Platt's sigmoid"),
         (

@@ -17,21 +17,24 @@ from tlfeatures.metrics.score_records import Score, score_line
 from tlfeatures.names import counted
 
 INTERVALS = (
-    "95 % intervals are of the scores of the out-of-fold predictions of all folds together "
-    "(out-of-fold: by a head that was not trained on the image). Accuracy and balanced accuracy "
-    "have Wilson's interval; with groups or copies, it is that of a smaller, effective number of "
-    "images. Other scores have percentiles of a bootstrap over images, or over whole groups"
+    "95 % interval: with very many new images, the score would probably lie in it. All tested "
+    "images are scored together, and each is tested by a head that was not trained on it. Accuracy "
+    "and balanced accuracy have Wilson's interval; with groups or copies, it is that of a smaller, "
+    "effective number of images. Other scores have percentiles of a bootstrap over images, or over "
+    "whole groups"
 )
 _IMAGES = (
-    "p: p value of the difference to the best head, by a paired test over the tested images, or "
-    "over whole groups if there are any."
+    "p: probability of so large a difference to the best head if all heads are equally good (p "
+    "value); at most 0.05 is significant. It is of a paired test over the tested images, or over "
+    "whole groups if there are any."
 )
 _TRAINING = "Its variance includes the effect of other training images (Nadeau and Bengio 2003)."
 _BEST = "The test takes into account that the best of all heads was chosen (Hsu 1996)"
 TESTS = {
     "images": f"{_IMAGES} {_TRAINING} {_BEST}",
     "split": f"{_IMAGES} {_BEST}",
-    "folds": "p: p value of the difference to the best head, by a t-test of the scores of folds. "
+    "folds": "p: probability of so large a difference to the best head if all heads are equally "
+    "good (p value); at most 0.05 is significant. It is of a t-test of the scores of folds. "
     f"{_TRAINING} {_BEST}",
 }
 WITHIN = (

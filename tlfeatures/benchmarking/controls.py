@@ -4,6 +4,8 @@ Each control is tested on the folds of the first repeat, as the heads are. Its t
 those of the heads, so that groups and copies are on one side of each fold. A control is beaten if
 the best head is surely better on the same images: the 95 % interval of the difference, by a paired
 bootstrap over images or whole groups, lies above what the best head gains from having been chosen.
+The percentiles of a bootstrap over few images or groups lie too close to each other. Then the
+interval is that of the t distribution.
 The difference is that of the score that ranks the heads if it is one of `LABEL_SCORES`,
 else that of the accuracy.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tlfeatures.benchmarking.comparison import Comparison
@@ -46,7 +50,7 @@ from tlfeatures.metrics.scores import LABEL_SCORES
 from tlfeatures.model_selection.fold_work import Task, fit_and_score
 from tlfeatures.model_selection.trainer import Trainer
 
-CONTROLS_VERSION = 1  # increase it when the code of this module gives other numbers
+CONTROLS_VERSION = 2  # increase it when the code of this module gives other numbers
 MOST_IMAGES = 5000  # of more images, so many are drawn for the controls
 _UNKNOWN_SHARE = 0.05  # largest share of images whose properties may be unknown
 
@@ -85,14 +89,15 @@ def compute_controls(
 
 
 def _largest_class(comparison: Comparison, scorer: BootstrapScorer) -> Control:
-    largest = comparison.largest_class
+    largest, first = comparison.largest_class, comparison.ranking[0]
+    is_known = comparison.interval_of(first, "accuracy") is not None
     return Control(
         LARGEST,
         f"that most images are of {largest.label}",
         score=largest.share,
         balanced_accuracy=1 / len(np.unique(scorer.codes)),
         images=len(scorer.codes),
-        beaten=comparison.is_surely_better(comparison.ranking[0]),
+        beaten=comparison.is_surely_better(first) if is_known else None,
     )
 
 
@@ -223,8 +228,7 @@ class _Bench:
         own = [self._without_probabilities(predicted)]
         head = [self._without_probabilities(self.best.predicted[self.rows])]
         difference = self.scorer.resampled(head)[self.metric] - scorer.resampled(own)[self.metric]
-        low = np.nanquantile(difference, 0.025) - self.optimism
-        surely = scorer.units >= VERY_FEW and low > 0
+        low = lower_bound(difference, scorer.units)
         scores = scorer.score(own)
         return replace(
             control,
@@ -232,7 +236,7 @@ class _Bench:
             interval=scores["accuracy"]["interval"],
             balanced_accuracy=scores["balanced_accuracy"]["score"],
             images=len(scorer.codes),
-            beaten=bool(surely),
+            beaten=None if math.isnan(low) else low > self.optimism,
         )
 
     def _without_probabilities(self, predicted: NDArray[np.int_]) -> HeadPredictions:
@@ -309,6 +313,31 @@ def _permuted_labels(bench: _Bench, control: Control) -> Control:
     scored = bench.scored(replace(control, about=about), predicted, codes)
     guessing = np.bincount(codes).max() / len(codes)
     return replace(scored, beaten=scored.beaten and not scored.is_surely_above(guessing))
+
+
+def lower_bound(resampled: NDArray[np.float64], units: int) -> float:
+    """Return the lower end of the 95 % interval of a difference.
+
+    Parameters
+    ----------
+    resampled : ndarray of shape (B,), float64
+        The difference in each bootstrap resample; NaN where it is not defined.
+    units : int
+        Number of images or groups that are drawn for a resample.
+
+    Returns
+    -------
+    float
+        NaN if there are fewer than 3 units, or if few units have no variance.
+    """
+    if units >= VERY_FEW:
+        return float(np.nanquantile(resampled, 0.025))
+    deviation = float(np.nanstd(resampled))
+    if units < 3 or not deviation > 0:
+        return math.nan
+    # A resample of n units has (n - 1) / n of the variance of new ones.
+    error = deviation * math.sqrt(units / (units - 1))
+    return float(np.nanmean(resampled) - stdtrit(units - 1, 0.975) * error)
 
 
 def permuted(

@@ -169,6 +169,9 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
         return
     yield f"{facts['tested']:,} images tested; {_how(facts)}."
     yield ""
+    if facts.get("verdict"):
+        yield from (f"- {escaped(sentence)}" for sentence in facts["verdict"])
+        yield ""
     yield from _corrected(facts)
     folds = facts["split"] == "cv"
     rows = [
@@ -192,9 +195,6 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
         missing = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
         yield ""
         yield f"Reasons for missing scores and intervals: {escaped('. '.join(missing))}."
-    if facts.get("verdict"):
-        yield ""
-        yield " ".join(map(escaped, facts["verdict"]))
     if facts.get("probabilities"):
         yield ""
         yield Probabilities.of(facts["probabilities"]).sentence
@@ -211,6 +211,8 @@ def _corrected(facts: Facts) -> Iterator[str]:
         "own scores in the table are too good."
     )
     for name, score in facts.get("chosen", {}).items():
+        if name == "accuracy" and facts.get("verdict"):
+            continue  # the verdict says it
         yield ""
         if score["score"] is None:
             why = escaped(score["reason"] or "unknown")
@@ -219,8 +221,8 @@ def _corrected(facts: Facts) -> Iterator[str]:
         between = f" (95 % interval {_spread(score)})" if score["interval"] else ""
         yield (
             f"Corrected for this choice, its {score_name(name)} is {number(score['score'])}"
-            f"{between}. Expect this on new images like these. The choice flattered it by "
-            f"{number(score['optimism'])}."
+            f"{between}. Expect this on new images like these. The value in the table is "
+            f"{number(score['optimism'])} too good."
         )
     yield ""
 
@@ -250,7 +252,7 @@ def _controls(facts: Facts) -> Iterator[str]:
     yield ""
     yield "Controls are simple rules on the same folds, which the head must beat:"
     yield ""
-    beaten = {True: "yes", False: "not surely", None: "none"}
+    beaten = {True: "yes", False: "not surely", None: "unknown"}
     rows = [
         [
             f"{control['name']}: {control['about']}",

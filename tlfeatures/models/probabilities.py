@@ -59,10 +59,11 @@ class Probabilities:
         by = "by the head itself"
         if self.method is not None:
             by = f"by {_NAMES.get(self.method, self.method)}, fitted on {self._fitted_on}"
-        loss = "" if self.log_loss is None else f"log loss {number(self.log_loss)}, "
+        loss = "" if self.log_loss is None else f"; log loss {number(self.log_loss)}"
         return (
-            f"Probabilities: {by}; {loss}expected calibration error "
-            f"{number(self.calibration_error)}."
+            f"Probabilities: {by}. On average, a probability is "
+            f"{100 * self.calibration_error:.1f} percentage points away from the share of right "
+            f"labels (expected calibration error {number(self.calibration_error)}){loss}."
         )
 
     @property

@@ -22,7 +22,7 @@ _CHOSEN = (
     "too high, because it was chosen as the best on the same images; the bootstrap estimates by "
     "how much (after Tsamardinos, Greasidou and Borboudakis 2018)"
 )
-_SPREAD = "std of folds: standard deviation of the first score over the folds."
+_SPREAD = "std of folds: how much the first score differs between the folds (standard deviation)."
 _SECONDS = "fit s: seconds to fit the head, mean over the folds."
 _MARKS = {"best": "*", "not different": "*", "different": "", "untested": "?"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tlfeatures.benchmarking.comparison import Comparison
 from tlfeatures.benchmarking.control import COLOURS, FILE, PERMUTED, Control
-from tlfeatures.names import some_of
+from tlfeatures.names import all_of
 
 
 def cautions(comparison: Comparison) -> list[str]:
@@ -42,19 +42,22 @@ def _is_informative(control: Control, comparison: Comparison) -> bool:
 
 def _told_apart(control: Control) -> str:
     several = len(control.classes) > 1
-    files = f"the files of {some_of(control.classes, 3)}"
+    files = f"the files of {all_of(control.classes, 3)}"
     differ = "differ" if several else "differ from the files of the other classes"
     evidence = "; ".join(dict.fromkeys(control.evidence[:3]))
     return (
         f"Caution: {files} {differ}, whatever the images show: {evidence}. The images were "
-        "probably made in different ways, so the heads may have learned that instead of their "
+        "probably made in different ways, and the heads may have learned that instead of their "
         "content."
     )
 
 
 def _not_beaten(control: Control, comparison: Comparison) -> str:
     score = f"{100 * (control.score or 0):.1f} %"
-    head = comparison.name_of(comparison.ranking[0])
+    first = comparison.ranking[0]
+    corrected = comparison.corrected("accuracy")
+    own = first.scores["accuracy"]["score"] if corrected is None else corrected.score
+    head = comparison.name_of(first) + ("" if own is None else f" ({100 * own:.1f} %)")
     return _SENTENCES[control.name].format(score=score, head=head)
 
 
@@ -62,7 +65,7 @@ _SENTENCES = {  # the most serious first
     FILE: (
         "Caution: the size, width and height of the files alone, without looking at the images, "
         "tell the classes with an accuracy of {score}, and {head} is not surely better. The images "
-        "of the classes were probably made in different ways, so the heads may have learned that."
+        "of the classes may have been made in different ways, and the heads may have learned that."
     ),
     PERMUTED: (
         "Caution: a head that was trained on shuffled labels has an accuracy of {score}, although "

@@ -6,6 +6,12 @@ from tlfeatures.benchmarking.comparison import Comparison
 from tlfeatures.metrics.group_scores import FEWEST_GROUPS, GroupScore
 
 
+def has_few(comparison: Comparison) -> bool:
+    """Whether there are too few groups for an interval; `group_lines` says so."""
+    groups = comparison.group_scores
+    return groups is not None and groups.count < FEWEST_GROUPS
+
+
 def group_lines(comparison: Comparison) -> list[str]:
     """Name the group on which the best head is worst, and say what few groups can't show.
 
@@ -24,11 +30,11 @@ def group_lines(comparison: Comparison) -> list[str]:
             "group says nothing about other groups."
         ]
     lines = []
-    if groups.count < FEWEST_GROUPS:
+    if has_few(comparison):
         lines.append(
-            f"With only {groups.count} groups there is no interval: between the groups, the "
-            f"accuracy ranges from {100 * groups.lowest:.1f} to {100 * groups.highest:.1f} %. "
-            "Another group may lie outside of this range."
+            f"With only {groups.count} groups there is no interval. Between the groups, the "
+            f"accuracy ranges from {100 * groups.lowest:.1f} to {100 * groups.highest:.1f} %; "
+            "another group may lie outside of this range."
         )
     if groups.lowest < groups.highest:
         lines.append(f"Worst of the {groups.count:,} groups: {_described(worst)}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tlfeatures.benchmarking.comparison import Comparison
+from tlfeatures.benchmarking.verdict.groups import has_few
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.metrics.chosen import ChosenScore
 from tlfeatures.metrics.scores import bounds_text, score_text
@@ -34,13 +35,15 @@ def headline(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
         if corrected.score is not None:
             score, reason = corrected.score, corrected.reason
     value = "unknown" if score is None else f"{score_text('accuracy', score)} %"
-    images = f"{len(scorer.codes):,}"
+    where = f"new images like these {len(scorer.codes):,}"
+    if comparison.group_scores is not None and comparison.group_scores.count > 1:
+        where = f"images of other groups like these {comparison.group_scores.count:,}"
     beats = interval is None or comparison.largest_class.is_below(interval)
     lead = "" if beats else "No better than guessing. "
-    missing = _without_interval(interval, score, reason)
+    missing = "" if has_few(comparison) else _without_interval(interval, score, reason)
     return [
-        f"{lead}{name}{chosen}: accuracy {value}{_between(interval)} on new images like these "
-        f"{images}.{flattered}{missing} {_against_guessing(comparison)}"
+        f"{lead}{name}{chosen}: accuracy {value}{_between(interval)} on {where}.{flattered}"
+        f"{missing} {_against_guessing(comparison)}"
     ]
 
 
@@ -56,11 +59,14 @@ def _flattered(corrected: ChosenScore) -> str:
             " This accuracy is too high, because the head was chosen as the best on the same images"
             f"; it can't be corrected, because {corrected.reason}."
         )
-    own = f" Its own accuracy is {score_text('accuracy', corrected.own)} %"
+    own = f"its own {score_text('accuracy', corrected.own)} % in the table"
     points = f"{100 * corrected.optimism:.1f}"
     if points == "0.0":
-        return f"{own}; being chosen as the best did not flatter it."
-    return f"{own}; {points} percentage points of this come from having been chosen as the best."
+        return f" This is also {own}: that the head was chosen as the best did not flatter it."
+    return (
+        f" Report this accuracy, not {own}: that is about {points} percentage points too high, "
+        "because the head was chosen as the best on the same images."
+    )
 
 
 def _without_interval(
@@ -80,10 +86,14 @@ def _against_guessing(comparison: Comparison) -> str:
         f"{score_text('accuracy', largest.share)} %"
     )
     interval = comparison.interval_of(first, "accuracy")
+    groups = comparison.group_scores
     if interval is None:
-        return f"A{guessing}; whether {name} is better than that is not known."
+        known = f"whether {name} is better than that is not known"
+        if groups is not None and groups.count > 1 and groups.lowest > largest.share:
+            known = "the accuracy of each of these groups is higher"
+        return f"A{guessing}; {known}."
     if not largest.is_below(interval):
-        return f"A{guessing}; the interval of {name} does not lie above that."
+        return f"A{guessing}; {name} is not surely better than that."
     if comparison.tied_dummies:
         dummies = some_of(map(comparison.name_of, comparison.tied_dummies), 6)
         return (

@@ -7,7 +7,7 @@ from tlfeatures.metrics.against_best import by_images
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.metrics.scores import LABEL_SCORES, score_name
 from tlfeatures.metrics.significance import LEVEL
-from tlfeatures.names import chance, some_of
+from tlfeatures.names import all_of, chance, counted
 
 PROBABLY = 0.8  # probability from which a head is named as within 1 point of the best
 FEW = 100  # tested images, or groups: with fewer, the test finds only large differences
@@ -29,22 +29,22 @@ def other_heads(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
     if len(ranking) > 1:
         lines += [_first(comparison, tied), *_untested(comparison)]
         lines += _practical(comparison, tied)
-    if comparison.detectable is not None:
+    if comparison.detectable is not None and tied:
         lines.append(_detectable(comparison, comparison.detectable, scorer))
     return lines
 
 
 def _detectable(comparison: Comparison, value: float, scorer: BootstrapScorer) -> str:
-    folds = f" and {comparison.folds} folds per repeat" if comparison.folds > 1 else ""
     more = ""
     if by_images(comparison.scoring, scorer.units):
         more = " More images find smaller differences."
     elif comparison.ranking[0].repeats < 5:
         more = " `benchmark` with more --repeats finds smaller differences."
+    groups = "" if comparison.group_scores is None else f" of {counted(scorer.units, 'group')}"
     return (
-        f"With {len(scorer.codes):,} tested images{folds}, the test finds a difference in "
-        f"{score_name(comparison.scoring)} of {_difference(value, comparison.scoring)} only half "
-        f"of the time, and smaller ones less often.{more}"
+        f"With {len(scorer.codes):,} tested images{groups}, a difference in "
+        f"{score_name(comparison.scoring)} of {_difference(value, comparison.scoring)} between two "
+        f"heads is typically found only half of the time, and a smaller one less often.{more}"
     )
 
 
@@ -76,12 +76,13 @@ def _first(comparison: Comparison, tied: list[Rank]) -> str:
     if not tied:
         which = "all others" if len(tested) == len(ranking) - 1 else "all others that can be tested"
         return (
-            f"{first} has the best score. It is significantly different from {which} (p at most "
-            f"{LEVEL})."
+            f"{first} has the best score. It is surely better than {which}: the differences are "
+            f"significant (p at most {LEVEL})."
         )
+    differences = "this difference is" if len(tied) == 1 else "these differences are"
     return (
-        f"{first} has the best score, but is not significantly different from: "
-        f"{_names(tied, comparison)}. This does not prove that they are equal."
+        f"{first} has the best score, but it is not sure that it is better than "
+        f"{_names(tied, comparison)}: {differences} not significant."
     )
 
 
@@ -98,7 +99,7 @@ def _untested(comparison: Comparison) -> list[str]:
 
 
 def _names(ranks: list[Rank], comparison: Comparison) -> str:
-    return some_of(map(comparison.name_of, ranks), 6)
+    return all_of(map(comparison.name_of, ranks), 6)
 
 
 def warnings(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
@@ -119,7 +120,8 @@ def warnings(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
             "is not significantly different from the best head. With these images, the test can't "
             "distinguish the heads."
         )
-    if scorer.units < FEW:
+    said = comparison.detectable is not None  # by `other_heads`, with a number, if it matters
+    if scorer.units < FEW and len(comparison.ranking) > 1 and not said:
         lines.append(
             f"{scorer.units} {scorer.unit} are few: only large differences between heads "
             "can be found."

@@ -240,7 +240,8 @@ def _answer(analyses: Analyses, rank: Rank, title: str | None) -> dict[str, Any]
         "unreadable": some_of(facts["unreadable"], 5),
         "unreadable_count": len(facts["unreadable"]),
         "how": _validation(facts, rank.repeats),
-        "chosen": None if corrected is None else _chosen(comparison, corrected),
+        # The verdict says it of the accuracy.
+        "chosen": _chosen(comparison, corrected) if corrected and scoring != "accuracy" else None,
         "better": None if rank is first else f"{_in_words(first)} on {first.embedding}",
         "verdict": comparison.verdict,
         "random_weights": facts["weights"] == "random",
