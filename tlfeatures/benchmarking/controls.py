@@ -4,6 +4,7 @@ Each control is tested on the folds of the first repeat, as the heads are. Its t
 those of the heads, so that groups and copies are on one side of each fold. A control is beaten if
 the best head is surely better on the same images: the 95 % interval of the difference, by a paired
 bootstrap over images or whole groups, lies above what the best head gains from having been chosen.
+With fewer than ten images or groups, no head is surely better.
 The difference is that of the score that ranks the heads if it is one of `LABEL_SCORES`,
 else that of the accuracy.
 """
@@ -40,13 +41,14 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.make_heads import make_heads
-from tlfeatures.metrics.against_best import VERY_FEW
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
+from tlfeatures.metrics.group_scores import FEWEST_GROUPS
+from tlfeatures.metrics.intervals import percentile_levels
 from tlfeatures.metrics.scores import LABEL_SCORES
 from tlfeatures.model_selection.fold_work import Task, fit_and_score
 from tlfeatures.model_selection.trainer import Trainer
 
-CONTROLS_VERSION = 1  # increase it when the code of this module gives other numbers
+CONTROLS_VERSION = 2  # increase it when the code of this module gives other numbers
 MOST_IMAGES = 5000  # of more images, so many are drawn for the controls
 _UNKNOWN_SHARE = 0.05  # largest share of images whose properties may be unknown
 
@@ -182,7 +184,12 @@ class _Bench:
             return whole
         tested, data = whole.tested[self.rows], self.data
         return BootstrapScorer.of(
-            data.y, data.together, tested, whole.classes, self.plan.random_state
+            data.y,
+            data.together,
+            tested,
+            whole.classes,
+            self.plan.random_state,
+            groups=data.groups,
         )
 
     @cached_property
@@ -223,8 +230,8 @@ class _Bench:
         own = [self._without_probabilities(predicted)]
         head = [self._without_probabilities(self.best.predicted[self.rows])]
         difference = self.scorer.resampled(head)[self.metric] - scorer.resampled(own)[self.metric]
-        low = np.nanquantile(difference, 0.025) - self.optimism
-        surely = scorer.units >= VERY_FEW and low > 0
+        low = np.nanquantile(difference, percentile_levels(scorer.units)[0]) - self.optimism
+        surely = scorer.units >= FEWEST_GROUPS and low > 0
         scores = scorer.score(own)
         return replace(
             control,
