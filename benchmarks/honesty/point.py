@@ -17,7 +17,7 @@ from sklearn.base import clone
 
 from tlfeatures import Dataset, load_dataset, make_head
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.operating_points import Target
+from tlfeatures.metrics.targets import Target
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.models.operating_point import OperatingPoint, measured_point
 

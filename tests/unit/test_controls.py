@@ -93,6 +93,31 @@ def test_few_images_name_no_class():
     assert by_name(found)[FILE].classes == []
 
 
+def sites(count, n=240):
+    return np.array([f"site {number}" for number in np.arange(n) * count // n])
+
+
+def test_a_dozen_groups_are_enough_to_beat_controls():
+    found = fit(photographed(240, signal=4, groups=sites(12)), "logreg")
+    assert [by_name(found)[name].beaten for name in (COLOURS, FILE)] == [True, True]
+    assert not any("Caution" in line for line in found.verdict)
+
+
+def test_with_few_groups_a_control_is_named_only_if_it_is_as_good_as_the_head():
+    alike = photographed(240, groups=sites(3), told=PROPERTIES[FILE_PROPERTIES:])
+    found = fit(alike, "logreg", cv=3)
+    assert by_name(found)[COLOURS].interval is None
+    assert found.verdict[0].startswith("Caution: colours alone")
+    better = fit(photographed(240, signal=4, groups=sites(3)), "logreg", cv=3)
+    assert not any("Caution" in line for line in better.verdict)
+
+
+def test_a_sample_of_few_groups_has_no_interval(monkeypatch):
+    monkeypatch.setattr(controls, "MOST_IMAGES", 120)
+    found = fit(photographed(240, groups=sites(3)), "logreg", cv=3)
+    assert all(control.interval is None for control in by_name(found).values())
+
+
 def test_without_image_files_it_says_why():
     X, y = np.random.default_rng(0).normal(size=(40, 3)), ["a", "b"] * 20
     found = by_name(fit(Dataset.from_arrays(X, y), "logreg"))

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import Perceptron
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from tests.fakes import write_image
@@ -37,6 +38,16 @@ class Fixed(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         return self.classes_[X[:, 0].astype(int) % len(self.classes_)]
+
+
+def test_a_head_without_a_score_has_its_own_reason_though_the_best_has_no_interval():
+    found = fit(
+        dataset(n=100, signal=60), {"logreg": "logreg", "other": Perceptron()}, scoring="roc_auc"
+    )
+    best, other = found.ranking
+    assert "every resample" in best.scores["roc_auc"]["reason"]
+    assert (best.standing, other.standing) == ("best", "untested")
+    assert other.reason == "the head gives no probabilities"
 
 
 # ---- macro F1 over the classes that there are

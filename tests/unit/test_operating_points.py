@@ -8,12 +8,11 @@ from benchmarks.honesty.point import clouds, simulate
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.intervals import wilson
 from tlfeatures.metrics.operating_points import (
-    Target,
-    check_enough,
     choose_threshold,
     cross_fitted,
     point_scores,
 )
+from tlfeatures.metrics.targets import Target, check_enough
 
 NAMED = ["recall=0.9", "specificity=0.9", "precision=0.7", "cost=5:1", "cost=1:5"]
 

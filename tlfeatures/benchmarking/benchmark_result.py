@@ -16,7 +16,13 @@ from tlfeatures.benchmarking.entries import Entry, groups_of
 from tlfeatures.benchmarking.predictions import predictions_table
 from tlfeatures.benchmarking.probability_facts import probability_facts
 from tlfeatures.benchmarking.ranking_html import ranking_parts
-from tlfeatures.benchmarking.store.checks import check_items, check_kinds, check_scores, remedy
+from tlfeatures.benchmarking.store.checks import (
+    check_interval,
+    check_items,
+    check_kinds,
+    check_scores,
+    remedy,
+)
 from tlfeatures.benchmarking.store.format import CONTROL_FACTS, RESULTS
 from tlfeatures.benchmarking.store.results_file import (
     check_folder,
@@ -309,7 +315,6 @@ _GROUP: dict[str, Any] = {
     **{"name": str, "images": int, "accuracy": float | int},
     "interval": list | None,
 }
-_INTERVAL: dict[str, Any] = {"low": float | int, "high": float | int}
 
 
 def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
@@ -324,11 +329,11 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
         intervals = [rank["difference_interval"]]
         intervals += [score["interval"] for score in rank["scores"].values()]
         for interval in intervals:
-            _check_interval(path, interval)
+            check_interval(path, interval)
     check_kinds(path, stored["chosen"], dict.fromkeys((stored["scoring"], "accuracy"), dict))
     for chosen in stored["chosen"].values():
         check_kinds(path, chosen, _CHOSEN)
-        _check_interval(path, chosen["interval"])
+        check_interval(path, chosen["interval"])
     if stored["group_scores"] is not None:
         _check_groups(path, stored["group_scores"])
     for backbone in stored["backbones"]:
@@ -341,15 +346,10 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
         raise FormatError(f"{path} is damaged: its ranking is empty; {remedy(path)}")
 
 
-def _check_interval(path: Path, interval: list[Any] | None) -> None:
-    if interval is not None:
-        check_kinds(path, dict(zip(_INTERVAL, interval, strict=False)), _INTERVAL)
-
-
 def _check_groups(path: Path, groups: Any) -> None:
     check_kinds(path, groups, _GROUPS)
     for group in groups["worst"]:
         check_kinds(path, group, _GROUP)
-        _check_interval(path, group["interval"])
+        check_interval(path, group["interval"])
     if not groups["worst"]:
         raise FormatError(f"{path} is damaged: it has groups without scores; {remedy(path)}")

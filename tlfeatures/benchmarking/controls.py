@@ -4,8 +4,7 @@ Each control is tested on the folds of the first repeat, as the heads are. Its t
 those of the heads, so that groups and copies are on one side of each fold. A control is beaten if
 the best head is surely better on the same images: the 95 % interval of the difference, by a paired
 bootstrap over images or whole groups, lies above what the best head gains from having been chosen.
-The percentiles of a bootstrap over few images or groups lie too close to each other. Then the
-interval is that of the t distribution.
+With fewer than ten images or groups, it is unknown.
 The difference is that of the score that ranks the heads if it is one of `LABEL_SCORES`,
 else that of the accuracy.
 """
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tlfeatures.benchmarking.comparison import Comparison
@@ -44,8 +41,9 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.make_heads import make_heads
-from tlfeatures.metrics.against_best import VERY_FEW
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
+from tlfeatures.metrics.group_scores import FEWEST_GROUPS
+from tlfeatures.metrics.intervals import percentile_levels
 from tlfeatures.metrics.scores import LABEL_SCORES
 from tlfeatures.model_selection.fold_work import Task, fit_and_score
 from tlfeatures.model_selection.trainer import Trainer
@@ -187,7 +185,12 @@ class _Bench:
             return whole
         tested, data = whole.tested[self.rows], self.data
         return BootstrapScorer.of(
-            data.y, data.together, tested, whole.classes, self.plan.random_state
+            data.y,
+            data.together,
+            tested,
+            whole.classes,
+            self.plan.random_state,
+            groups=data.groups,
         )
 
     @cached_property
@@ -228,7 +231,7 @@ class _Bench:
         own = [self._without_probabilities(predicted)]
         head = [self._without_probabilities(self.best.predicted[self.rows])]
         difference = self.scorer.resampled(head)[self.metric] - scorer.resampled(own)[self.metric]
-        low = lower_bound(difference, scorer.units)
+        low = np.nanquantile(difference, percentile_levels(scorer.units)[0]) - self.optimism
         scores = scorer.score(own)
         return replace(
             control,
@@ -236,7 +239,7 @@ class _Bench:
             interval=scores["accuracy"]["interval"],
             balanced_accuracy=scores["balanced_accuracy"]["score"],
             images=len(scorer.codes),
-            beaten=None if math.isnan(low) else low > self.optimism,
+            beaten=bool(low > 0) if scorer.units >= FEWEST_GROUPS else None,
         )
 
     def _without_probabilities(self, predicted: NDArray[np.int_]) -> HeadPredictions:
@@ -313,31 +316,6 @@ def _permuted_labels(bench: _Bench, control: Control) -> Control:
     scored = bench.scored(replace(control, about=about), predicted, codes)
     guessing = np.bincount(codes).max() / len(codes)
     return replace(scored, beaten=scored.beaten and not scored.is_surely_above(guessing))
-
-
-def lower_bound(resampled: NDArray[np.float64], units: int) -> float:
-    """Return the lower end of the 95 % interval of a difference.
-
-    Parameters
-    ----------
-    resampled : ndarray of shape (B,), float64
-        The difference in each bootstrap resample; NaN where it is not defined.
-    units : int
-        Number of images or groups that are drawn for a resample.
-
-    Returns
-    -------
-    float
-        NaN if there are fewer than 3 units, or if few units have no variance.
-    """
-    if units >= VERY_FEW:
-        return float(np.nanquantile(resampled, 0.025))
-    deviation = float(np.nanstd(resampled))
-    if units < 3 or not deviation > 0:
-        return math.nan
-    # A resample of n units has (n - 1) / n of the variance of new ones.
-    error = deviation * math.sqrt(units / (units - 1))
-    return float(np.nanmean(resampled) - stdtrit(units - 1, 0.975) * error)
 
 
 def permuted(

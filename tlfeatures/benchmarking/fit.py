@@ -26,7 +26,7 @@ from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.coordinate_step import set_tuned
 from tlfeatures.heads.make_heads import Heads
 from tlfeatures.heads.table import HEADS
-from tlfeatures.metrics.operating_points import Target
+from tlfeatures.metrics.targets import Target
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.folds import Folding, inner_folds
 from tlfeatures.model_selection.head_fit import fit_head

@@ -11,7 +11,7 @@ from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold, cut, fewest
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.operating_points import Target, check_enough
+from tlfeatures.metrics.targets import Target, check_enough
 from tlfeatures.models.operating_point import OperatingPoint, check_class, measured_point
 
 _PARTS = 5  # of the tested images of a single fold, to choose the threshold and to score it

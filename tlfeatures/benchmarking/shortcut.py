@@ -29,6 +29,7 @@ from tlfeatures.benchmarking.property_heads import content_free_columns, out_of_
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.features.images.properties import PROPERTIES
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
+from tlfeatures.metrics.intervals import percentile_levels
 from tlfeatures.metrics.scores import pooled_scores
 
 STRONG = 0.7  # ROC AUC
@@ -84,6 +85,7 @@ def _told(table: Values, scorer: BootstrapScorer) -> Iterator[tuple[int, list[in
     images, although they differ only from these.
     """
     left = [code for code in range(len(scorer.classes)) if (scorer.codes == code).any()]
+    lowest, _ = percentile_levels(scorer.units)
     while len(left) > 1:
         rows = np.isin(scorer.codes, left)
         total = table[rows][:, left].sum(axis=1)
@@ -97,7 +99,7 @@ def _told(table: Values, scorer: BootstrapScorer) -> Iterator[tuple[int, list[in
         own, share, value = values[best]
         if min(own.sum(), (~own).sum()) < FEWEST or value <= STRONG:
             return
-        if np.nanquantile(_auc(own, share, scorer.counts[rows]), 0.025) <= STRONG:
+        if np.nanquantile(_auc(own, share, scorer.counts[rows]), lowest) <= STRONG:
             return
         left.remove(best)
         yield best, left[:]

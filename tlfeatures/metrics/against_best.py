@@ -150,7 +150,7 @@ def compare_images(
     reasons = [
         None if own["score"] is not None else own["reason"] or "it has no score" for own in scores
     ]
-    outcomes = _untested(scores, [scores[0]["reason"] or why for why in reasons])
+    outcomes = _untested(scores, [reasons[0] or why for why in reasons])
     places = [place for place, why in enumerate(reasons) if why is None]
     if reasons[0] is not None or len(places) < 2:
         return outcomes, math.nan

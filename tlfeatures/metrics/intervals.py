@@ -91,10 +91,29 @@ def _percentiles(values: Floats, level: float, units: int) -> tuple[float, float
     values = values[~np.isnan(values)]
     if not len(values) or all_same(values):
         return float("nan"), float("nan")
+    low, high = np.quantile(values, percentile_levels(units, level))
+    return float(low), float(high)
+
+
+def percentile_levels(units: int, level: float = 0.95) -> tuple[float, float]:
+    """Return which percentiles of a bootstrap are the bounds of an interval.
+
+    Parameters
+    ----------
+    units : int
+        Number of images (or groups) that are drawn for a resample.
+    level : float
+        Confidence level, between 0 and 1.
+
+    Returns
+    -------
+    low, high : float
+        Between 0 and 1: a little below 0.025 and above 0.975 for many units and the level 0.95,
+        and farther outwards for fewer units, see `score_intervals`.
+    """
     freedom = max(units - 1, 1)
     reach = np.sqrt(units / freedom) * special.stdtrit(freedom, (1 + level) / 2)
-    low, high = np.quantile(values, special.ndtr([-reach, reach]))
-    return float(low), float(high)
+    return float(special.ndtr(-reach)), float(special.ndtr(reach))
 
 
 def all_same(values: Floats) -> bool:

@@ -91,7 +91,7 @@ def resampled_scores(
     Parameters
     ----------
     y, predicted, probabilities, counts
-        See `bootstrap_intervals`.
+        See `tlfeatures.metrics.intervals.score_intervals`.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from typing import Any
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.calibration_methods import METHODS
-from tlfeatures.metrics.operating_points import Target
+from tlfeatures.metrics.targets import Target
 
 Kind = Callable[[Any], bool]
 
@@ -139,17 +139,13 @@ _BACKBONE = record(
 )
 
 
-def _is_share(value: Any) -> bool:
-    return is_number(value) and 0 <= value <= 1
-
-
 def _bounds(value: Any) -> bool:
-    return list_of(_is_share)(value) and len(value) == 2
+    return list_of(_share)(value) and len(value) == 2
 
 
 _SHARE = record(
     {
-        "score": optional(_is_share),
+        "score": optional(_share),
         "interval": optional(_bounds),
         "reason": optional(is_text),
         "groups_range": optional(_RANGE),
@@ -169,7 +165,7 @@ _POINT = record(
     {
         "label": is_text,
         "at": _target,
-        "threshold": _is_share,
+        "threshold": _share,
         "images": lambda value: is_count(value) and value > 0,
         "positives": is_count,
         "grouped": lambda value: isinstance(value, bool),

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.operating_points import (
-    Groups,
-    Target,
     choose_threshold,
     cross_fitted,
     point_scores,
     share,
 )
 from tlfeatures.metrics.score_records import PooledScore, range_line
+from tlfeatures.metrics.targets import Groups, Target
 from tlfeatures.names import percent
 
 SCORES = ("recall", "precision", "specificity", "accuracy")

@@ -129,8 +129,13 @@ def check_control(path: Path, control: Any) -> None:
     check_kinds(path, control, CONTROL_FACTS)
     for name in ("classes", "evidence"):
         check_items(path, name, control[name], str)
-    if control["interval"] is not None:
-        bounds = dict(zip(("low", "high"), control["interval"], strict=False))
+    check_interval(path, control["interval"])
+
+
+def check_interval(path: Path, interval: Any) -> None:
+    """Raise a FormatError if an interval is neither None nor two numbers."""
+    if interval is not None:
+        bounds = dict(zip(("low", "high"), interval, strict=False))
         check_kinds(path, bounds, {"low": float | int, "high": float | int})
 
 

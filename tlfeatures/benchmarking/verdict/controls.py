@@ -24,16 +24,22 @@ def cautions(comparison: Comparison) -> list[str]:
     for control in (by_name[name] for name in _SENTENCES if name in by_name):
         if control.classes:
             lines.append(_told_apart(control))
-        elif control.beaten is False and _is_informative(control, comparison):
+        elif not control.beaten and _is_informative(control, comparison):
             lines.append(_not_beaten(control, comparison))
     return lines
 
 
 def _is_informative(control: Control, comparison: Comparison) -> bool:
-    """Whether a control says more than the headline: both it and the best head beat guessing."""
-    if control.interval is None:
-        return False
+    """Whether a control says more than the headline: both it and the best head beat guessing.
+
+    With few groups, there are no intervals. A control is then named if it is as good as the head.
+    """
     guessing = comparison.largest_class.share
+    if control.interval is None:
+        head = comparison.ranking[0].scores["accuracy"]["score"]
+        if control.name == PERMUTED or control.score is None or head is None:
+            return False
+        return control.score >= head > guessing
     if control.name == PERMUTED:
         return control.is_surely_above(guessing)
     is_better = comparison.is_surely_better(comparison.ranking[0])
