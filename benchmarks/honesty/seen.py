@@ -89,9 +89,9 @@ def measure(images: Path, size: int, weights: Path, folder: Path, draws: int) ->
         for way in WAYS:
             of_way = (copies.y == way) & np.isin(origin, train)
             found[way].append(float(hits[of_way].mean()))
-        alarms.append(float(_found(own.take(train), own.X[rest]).mean()))
+        alarms.append(int(_found(own.take(train), own.X[rest]).sum()))
     shares = {way: f"{100 * np.mean(values):.0f} %" for way, values in found.items()}
-    return {**shares, "other half of the originals": f"{100 * np.mean(alarms):.1f} %"}
+    return {**shares, "other half of the originals": f"{np.mean(alarms):.1f} of {len(rest)}"}
 
 
 def _found(train: Dataset, X: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -111,18 +111,35 @@ def test_no_probability_is_surer_than_those_of_the_inner_folds(name):
 
 
 @pytest.mark.parametrize("name", CALIBRATED)
-def test_few_images_of_shifted_embeddings_are_not_overconfident(name):
+def test_no_probability_of_many_classes_is_surer_than_those_of_the_inner_folds(name):
+    """Decisions that differ more than those of any held-out image keep their order alone."""
+    X, y, X_new, _ = halves(4, views=5, spread=6.0)
+    head = make_head(name).fit(X, y)
+    last, far = head[-1], 1e5 * X_new
+    table = head.predict_proba(far)
+    odds = np.ptp(np.log(table), axis=1)
+    assert odds.max() <= last.slope_ * last.widest_ * (1 + 1e-6)
+    if name != "rbf-svm":  # whose decisions of far images are all the same
+        assert odds.max() == pytest.approx(last.slope_ * last.widest_)
+    assert (head.classes_[table.argmax(axis=1)] == head.predict(far)).all()
+    assert last.calibration_ == ("temperature", len(y))
+
+
+@pytest.mark.parametrize(("classes", "worse"), [(2, 0.25), (4, 0.1)])
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_few_images_of_shifted_embeddings_are_not_overconfident(name, classes, worse):
     """Columns that hardly vary in few training images make large decisions of new images."""
     losses = []
     for seed in range(10):
         random = np.random.default_rng(seed)
-        y = np.arange(1010) % 2
-        X = random.gamma(0.1, size=(1010, 200))  # as activations that are mostly near 0
-        X[:, :20] += 0.1 * y[:, None] * random.gamma(0.5, size=(1010, 20))
-        head = make_head(name).fit(X[:10], y[:10])
-        losses.append(log_loss(y[10:], head.predict_proba(X[10:])))
+        n = 5 * classes
+        y = np.arange(n + 1000) % classes
+        X = random.gamma(0.1, size=(n + 1000, 200))  # as activations that are mostly near 0
+        X[:, :20] += 0.1 * y[:, None] * random.gamma(0.5, size=(n + 1000, 20))
+        head = make_head(name).fit(X[:n], y[:n])
+        losses.append(log_loss(y[n:], head.predict_proba(X[n:])))
     assert np.isfinite(losses).all()
-    assert np.mean(losses) < np.log(2) + 0.25
+    assert np.mean(losses) < np.log(classes) + worse
 
 
 @pytest.mark.parametrize("name", CALIBRATED)

@@ -11,7 +11,9 @@ no image of the inner folds shows how sure such a decision is. With few images, 
 such decisions, because their embeddings are standardised by the training images. Without the limit,
 the log loss on landscapes was 1.35 (linear SVM) and 1.43 (ridge) with 20 images, 0.76 and 0.77 with
 60, and 0.47 and 0.45 with 240. With it, it is 0.71 and 0.70, 0.57 and 0.56, and 0.46 and 0.44
-(`benchmarks/honesty.md`).
+(`benchmarks/honesty.md`). For more classes, the spread of an image's decisions is their largest
+difference. The decisions of an image with a larger spread than any in the inner folds are scaled
+down to the largest of these, which keeps their order.
 
 References
 ----------
@@ -98,7 +100,10 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
         of_class = np.ones(len(X)) if self._class_weight() is None else self._weights(codes)[codes]
         decisions = held_out[image].astype(np.float64)
         self.slope_, self.intercept_ = _calibration(decisions, codes[image], of_class[image])
-        self.lowest_, self.highest_ = float(decisions.min()), float(decisions.max())
+        if decisions.ndim > 1:
+            self.widest_ = float(np.ptp(decisions, axis=1).max())
+        else:
+            self.lowest_, self.highest_ = float(decisions.min()), float(decisions.max())
         self.calibrated_on_ = int(image.sum())
         return self
 
@@ -124,7 +129,9 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
         """
         decisions = self.decision_function(X)
         if decisions.ndim > 1:
-            probabilities: Floats = softmax(self.slope_ * decisions, axis=1)
+            spread = np.ptp(decisions, axis=1, keepdims=True)
+            share = np.minimum(self.widest_ / np.maximum(spread, TINY), 1)
+            probabilities: Floats = softmax(self.slope_ * share * decisions, axis=1)
             return probabilities
         limited = np.clip(decisions, self.lowest_, self.highest_)
         second = expit(self.slope_ * limited + self.intercept_)

@@ -17,6 +17,7 @@ from sklearn.svm import SVC, NuSVC
 
 from tlfeatures.errors import ModelError
 from tlfeatures.features.engines.onnx_graph import OPSETS, Graph, Value, row_squares, row_sums
+from tlfeatures.heads.classifiers.base import TINY
 from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
 from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassifier
 from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
@@ -199,7 +200,13 @@ class Converter:
         decisions = self._decisions_of(classifier, columns)
         slope = np.array(classifier.slope_)
         if len(classifier.classes_) > 2:
-            scaled = graph.op("Mul", decisions, slope)
+            most, least = (
+                graph.op(name, decisions, np.array([1])) for name in ("ReduceMax", "ReduceMin")
+            )
+            spread = graph.op("Max", graph.op("Sub", most, least), np.array(TINY))
+            share = graph.op("Div", np.array(classifier.widest_), spread)
+            scaled = graph.op("Mul", decisions, graph.op("Min", share, np.array(1.0)))
+            scaled = graph.op("Mul", scaled, slope)
             return graph.op("Softmax", scaled, axis=1), self._largest(decisions)
         highest = np.array(classifier.highest_)
         lowest = np.array(classifier.lowest_)
