@@ -36,7 +36,7 @@ from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
-from tlfeatures.metrics.intervals import bootstrap_intervals
+from tlfeatures.metrics.intervals import score_intervals
 from tlfeatures.metrics.resampling import resample_counts
 from tlfeatures.model_selection.head_fit import fit_on_all
 
@@ -359,8 +359,7 @@ def selected(plan: Plan, results: Sequence[Benchmark]) -> dict[str, Any]:
         tables.append(np.array([entry.probabilities for entry in entries])[row, images])
         chosen.update(named(entries[place].facts) for place in best)
     counts = resample_counts(len(codes), study.together)
-    units = len(np.unique(study.together))
-    intervals = bootstrap_intervals(codes, predicted, tables, counts, units=units)
+    intervals = score_intervals(codes, predicted, tables, counts, study.together)
     return {
         "candidates": len(results),
         "accuracy": float((np.array(predicted) == codes).mean()),
