@@ -208,7 +208,7 @@ def test_extract_fit_save_predict(images, weights, tmp_path):
     result = extract(images, file, weights=weights, size=64, layers=layers, precision="float32")
     assert result.embeddings == {"block4_pool.avg": 512, "block5_pool.avg": 512}
     assert result.weights_sha256 == IMAGENET.sha256
-    report = fit(file, ["svm"], cv=2, model=saved)
+    report = fit(file, ["logreg"], cv=2, model=saved)
     assert report.ranking[0].scores["accuracy"]["score"] >= 0.75
     data, model = load_dataset(file, "block5_pool.avg"), Model.load(saved)
     predictions = model.predict([images])
