@@ -64,7 +64,9 @@ def desktop(browser: Browser, file: Path, scheme: str) -> Image.Image:
     errors = shot(page, "#errors", 1000)
     page.locator("#map-box").focus()
     marks = page.locator("#map-0 use")
-    marks.nth(min(40, marks.count() - 1)).hover(force=True)
+    mark = marks.nth(min(40, marks.count() - 1))
+    mark.evaluate("mark => mark.scrollIntoView({block: 'center', behavior: 'instant'})")
+    mark.hover(force=True)
     return sheet([top, heads, errors, shot(page, "#map")], paper, across=False)
 
 
