@@ -8,7 +8,7 @@ from tlfeatures import extract
 DRAWS = 100
 
 
-@pytest.mark.reference
+@pytest.mark.long
 @pytest.mark.parametrize("images", ["intel", "hymenoptera"])
 def test_the_corrected_accuracy_of_the_best_head_is_that_on_new_images(
     data, weights, tmp_path, images
