@@ -9,9 +9,10 @@ images come from sites that the model has never seen.
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,16 +134,18 @@ def _divided(
     return data, X[images:], labels[images:]
 
 
-def run(draws: int, files: Iterable[str] = ("scenes.h5", "insects.h5")) -> str:
+def run(draws: int) -> str:
     """Return the table of all simulations as Markdown.
+
+    The real images are read from the files scenes.h5 and insects.h5 in the folder that the variable
+    `HONESTY_DATA` names; those that don't exist are left out.
 
     Parameters
     ----------
     draws : int
         Number of draws of each.
-    files : iterable of path
-        Embeddings files of real images; those that don't exist are left out.
     """
+    folder = Path(os.environ.get("HONESTY_DATA", "."))
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     heads = ("logreg", "lda", "knn")
@@ -151,9 +154,9 @@ def run(draws: int, files: Iterable[str] = ("scenes.h5", "insects.h5")) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     cases: dict[str, tuple[Callable[[np.random.Generator], Draw], Sequence[str]]] = {}
-    for file in files:
-        if Path(file).exists():
-            cases[f"half of {Path(file).stem}"] = halves(load_dataset(file)), heads
+    for file in (folder / "scenes.h5", folder / "insects.h5"):
+        if file.exists():
+            cases[f"half of {file.stem}"] = halves(load_dataset(file)), heads
     cases |= {
         "10 classes, 200 images": (many_classes(10, 200), heads),
         "30 classes, 600 images": (many_classes(30, 600), ("lda", "knn")),
