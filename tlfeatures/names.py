@@ -103,6 +103,10 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+#: Words for whether something is surely so; None if it can't be known.
+SURELY = {True: "yes", False: "not surely", None: "unknown"}
+
+
 def chance(probability: float | None) -> str:
     """Return a probability of 0.97 as `97 %`; never 0 or 100 %. It is empty for None."""
     if probability is None:

@@ -37,6 +37,10 @@ TESTS = {
     "good (p value); at most 0.05 is significant. It is of a t-test of the scores of folds. "
     f"{_TRAINING} {_BEST}",
 }
+CORRECTED = (
+    "the score to expect of the best head on new images. Its own score is too high, because it was "
+    "chosen as the best on the same images"
+)
 WITHIN = (
     "within 1 point: probability that the head is at most 1 percentage point better or worse than "
     "the best head (Bayesian correlated t-test, Corani and Benavoli 2015)"

@@ -28,9 +28,7 @@ MEANINGS = {
 
 
 #: Attributes of a control that a model file keeps.
-CONTROL_FACTS = ("name", "about", "score", "interval", "beaten", "reason", "classes")
-
-BEATEN = {True: "yes", False: "not surely", None: "unknown"}  # whether the best head is better
+MODEL_FACTS = ("name", "about", "score", "interval", "beaten", "reason", "classes")
 
 
 @dataclass(frozen=True)

@@ -229,8 +229,8 @@ class _Bench:
         """
         scorer = self.scorer if codes is None else replace(self.scorer, codes=codes)
         own = [self._without_probabilities(predicted)]
-        head = [self._without_probabilities(self.best.predicted[self.rows])]
-        difference = self.scorer.resampled(head)[self.metric] - scorer.resampled(own)[self.metric]
+        resampled = scorer.resampled(own, names=[self.metric])[self.metric]
+        difference = self.best_resampled - resampled
         low = np.nanquantile(difference, percentile_levels(scorer.units)[0]) - self.optimism
         scores = scorer.score(own)
         return replace(
@@ -241,6 +241,12 @@ class _Bench:
             images=len(scorer.codes),
             beaten=bool(low > 0) if scorer.units >= FEWEST_GROUPS else None,
         )
+
+    @cached_property
+    def best_resampled(self) -> NDArray[np.float64]:
+        """The score of the best head in each resample of the tested images, of shape (B,)."""
+        head = [self._without_probabilities(self.best.predicted[self.rows])]
+        return self.scorer.resampled(head, names=[self.metric])[self.metric]
 
     def _without_probabilities(self, predicted: NDArray[np.int_]) -> HeadPredictions:
         """Return predictions whose labels alone are scored, which is faster."""

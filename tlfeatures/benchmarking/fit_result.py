@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.benchmarking.comparison import Rank
-from tlfeatures.benchmarking.control import CONTROL_FACTS
+from tlfeatures.benchmarking.control import MODEL_FACTS
 from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.heads.parameters import plain_params
@@ -87,7 +88,7 @@ class FitResult:
         point = self.operating_point
         return [] if point is None else point.sentences(self.data.classes)
 
-    @property
+    @cached_property
     def probabilities(self) -> Probabilities | None:
         """How the probabilities of the best head are calibrated; None if it gives none."""
         saved_on = None if self.model is None else len(self.data)
@@ -179,7 +180,7 @@ def model_facts(
         "chosen": {name: asdict(score) for name, score in comparison.chosen.items()},
         "verdict": comparison.verdict,
         "controls": [
-            {name: getattr(control, name) for name in CONTROL_FACTS}
+            {name: getattr(control, name) for name in MODEL_FACTS}
             for control in comparison.controls
         ],
         **({} if point is None else {"operating_point": point.to_dict()}),

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from tlfeatures.dataset.stratified_folds import Fold
-from tlfeatures.features.images.properties import FILE_PROPERTIES, PROPERTIES
+from tlfeatures.features.images.properties import FILE_PROPERTIES, PROPERTIES, column_of
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.threads import one_thread
 
@@ -58,20 +58,16 @@ def colour_columns(properties: Columns) -> Columns:
 
 def file_columns(properties: Columns) -> Columns:
     """Return all properties of the files, with the aspect ratio and the bits per pixel."""
-    size, width, height = (_column(properties, name) for name in ("bytes", "width", "height"))
+    size, width, height = (column_of(properties, name) for name in ("bytes", "width", "height"))
     bits = 8 * size / np.maximum(width * height, 1)
     return _filled(np.column_stack([content_free_columns(properties), size, bits]))
 
 
 def content_free_columns(properties: Columns) -> Columns:
     """Return the properties that don't depend on what an image shows: all but the file's size."""
-    own = [_column(properties, name) for name in PROPERTIES[:FILE_PROPERTIES] if name != "bytes"]
-    width, height = (_column(properties, name) for name in ("width", "height"))
+    own = [column_of(properties, name) for name in PROPERTIES[:FILE_PROPERTIES] if name != "bytes"]
+    width, height = (column_of(properties, name) for name in ("width", "height"))
     return _filled(np.column_stack([*own, width / np.maximum(height, 1)]))
-
-
-def _column(properties: Columns, name: str) -> Columns:
-    return properties[:, PROPERTIES.index(name)]
 
 
 def _filled(columns: Columns) -> Columns:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tlfeatures.benchmarking.comparison import WITHIN, Comparison, Rank
-from tlfeatures.benchmarking.control import BEATEN
+from tlfeatures.benchmarking.comparison import CORRECTED, WITHIN, Comparison, Rank
 from tlfeatures.html_tables import MOST_ROWS, Cell, table_html, text_html
 from tlfeatures.metrics.score_records import PooledScore, spread_text
 from tlfeatures.metrics.scores import bounds_text, score_text, score_title
 from tlfeatures.model_selection.evaluation_html import group_table
-from tlfeatures.names import chance
+from tlfeatures.names import SURELY, chance
 
 _MARKS = {"best": "● ", "not different": "● ", "different": "○ ", "untested": "? "}
 _LEGEND = (
     "●: the best, or not significantly different from the best. ○: significantly different from "
     "the best. ?: can't be tested."
-)
-_CORRECTED = (
-    "best of {}, corrected: the score to expect of the best head on new images. Its own score is "
-    "too high, because it was chosen as the best on the same images."
 )
 
 
@@ -42,6 +37,7 @@ def ranking_parts(comparison: Comparison) -> list[str]:
         _row(rank, names, several=several, tested=tested, within=within)
         for rank in ranking[:MOST_ROWS]
     ]
+    corrected = comparison.corrected(comparison.scoring)
     best = _best(comparison, names, several=several, within=within)
     table = table_html(
         header,
@@ -53,7 +49,7 @@ def ranking_parts(comparison: Comparison) -> list[str]:
     return [
         *map(text_html, comparison.verdict),
         table,
-        *([text_html(_CORRECTED.format(len(ranking)), "note")] if best else []),
+        text_html(f"{corrected.title}: {CORRECTED}." if corrected else "", "note"),
         group_table(comparison.group_scores),
         text_html(_LEGEND if tested else "", "note"),
         text_html(f"{WITHIN}." if within else "", "note"),
@@ -71,7 +67,7 @@ def _controls(comparison: Comparison) -> list[str]:
                 score_text("accuracy", control.score) or "",
                 bounds_text("accuracy", control.interval),
             ),
-            BEATEN[control.beaten],
+            SURELY[control.beaten],
         ]
         for control in shown
     ]
@@ -84,15 +80,24 @@ def _best(
     comparison: Comparison, names: Sequence[str], *, several: bool, within: bool
 ) -> list[list[Cell]]:
     """Return the row of the best head's corrected scores, if it was chosen among several."""
-    if comparison.corrected(comparison.scoring) is None:
+    ranking_score = comparison.corrected(comparison.scoring)
+    if ranking_score is None:
         return []
     corrected = [comparison.corrected(name) for name in names]
     cells: list[Cell] = [
         None if score is None else _value(name, score.as_pooled())
         for name, score in zip(names, corrected, strict=True)
     ]
-    title = f"best of {len(comparison.ranking)}, corrected"
-    return [[title, *([None] if several else []), *cells, None, *([None] if within else []), None]]
+    return [
+        [
+            ranking_score.title,
+            *([None] if several else []),
+            *cells,
+            None,
+            *([None] if within else []),
+            None,
+        ]
+    ]
 
 
 def any_interval(ranking: Sequence[Rank]) -> bool:

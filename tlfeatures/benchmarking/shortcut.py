@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.property_heads import content_free_columns, out_of_fold, small_tree
 from tlfeatures.dataset.stratified_folds import Fold
-from tlfeatures.features.images.properties import PROPERTIES
+from tlfeatures.features.images.properties import column_of
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.metrics.intervals import percentile_levels
 from tlfeatures.metrics.scores import pooled_scores
@@ -124,18 +124,14 @@ def _quality(quantization: Values) -> Values:
     return np.where(quantization == 0, 0, np.round(np.where(ratio <= 1, high, low)))
 
 
-def _column(properties: Values, name: str) -> Values:
-    return properties[:, PROPERTIES.index(name)]
-
-
 _WORDS: list[tuple[Callable[[Values], Values], Callable[[float], str]]] = [
-    (lambda p: _column(p, "jpeg"), lambda v: "are JPEG files" if v else "are no JPEG files"),
+    (lambda p: column_of(p, "jpeg"), lambda v: "are JPEG files" if v else "are no JPEG files"),
     (
-        lambda p: _quality(_column(p, "jpeg_quantization")),
+        lambda p: _quality(column_of(p, "jpeg_quantization")),
         lambda v: f"have a JPEG quality of about {v:.0f}" if v else "are no JPEG files",
     ),
-    (lambda p: _column(p, "width"), lambda v: f"are {v:,.0f} pixels wide"),
-    (lambda p: _column(p, "height"), lambda v: f"are {v:,.0f} pixels high"),
+    (lambda p: column_of(p, "width"), lambda v: f"are {v:,.0f} pixels wide"),
+    (lambda p: column_of(p, "height"), lambda v: f"are {v:,.0f} pixels high"),
 ]
 
 

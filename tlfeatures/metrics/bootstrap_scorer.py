@@ -162,14 +162,23 @@ class BootstrapScorer:
         drawn = (self.counts[self.codes == code].any(axis=0) for code in range(len(self.classes)))
         return bool(np.all(list(drawn), axis=0).any())
 
-    def resampled(self, repeats: Sequence[HeadPredictions]) -> dict[str, NDArray[np.float64]]:
-        """Compute each pooled score in every resample, as the mean over repeats.
+    def resampled(
+        self, repeats: Sequence[HeadPredictions], *, names: Sequence[str] = SCORES
+    ) -> dict[str, NDArray[np.float64]]:
+        """Compute pooled scores in every resample, as the mean over repeats.
+
+        Parameters
+        ----------
+        repeats : sequence of HeadPredictions
+            Predictions of one head, one for each repeat.
+        names : sequence of str
+            The scores to compute, see `pooled_scores`.
 
         Returns
         -------
         dict of name to ndarray of shape (B,), float64
         """
-        return resampled_scores(self.codes, *self._of_tested(repeats), self.counts)
+        return resampled_scores(self.codes, *self._of_tested(repeats), self.counts, names=names)
 
     def _of_tested(
         self, repeats: Sequence[HeadPredictions]

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.score_records import PooledScore
-from tlfeatures.metrics.scores import SCORES, less_is_better, pooled_scores, score_name
+from tlfeatures.metrics.scores import SCORES, less_is_better, score_name
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int_]
@@ -52,6 +52,11 @@ class ChosenScore:
     optimism: float | None
     candidates: int
     reason: str | None
+
+    @property
+    def title(self) -> str:
+        """What the row of this score is called in tables."""
+        return f"best of {self.candidates}, corrected"
 
     def as_pooled(self) -> PooledScore:
         """Return the corrected score and its interval like those of a head."""
@@ -139,7 +144,9 @@ def _optimism(
     """Return the optimism of `scoring` and of accuracy."""
     resampled = {"accuracy": _accuracies(candidates, scorer)}
     if scoring != "accuracy":
-        resampled[scoring] = np.array([_scores(each, scorer, scoring) for each in candidates])
+        resampled[scoring] = np.array(
+            [scorer.resampled(each, names=[scoring])[scoring] for each in candidates]
+        )
     chosen = best_in_resamples(_sign(scoring) * resampled[scoring])
     estimates = {}
     for name, values in resampled.items():
@@ -165,16 +172,6 @@ def _accuracies(candidates: Sequence[Sequence[HeadPredictions]], scorer: Bootstr
     of_repeats = np.array([len(repeats) for repeats in candidates])
     accuracies: Floats = np.array(right, np.float64) @ counts / np.outer(of_repeats, counts.sum(0))
     return accuracies
-
-
-def _scores(repeats: Sequence[HeadPredictions], scorer: BootstrapScorer, name: str) -> Floats:
-    """Return a score of a candidate in every resample, of shape (B,), as the mean over repeats."""
-    tested = scorer.tested
-    tables = [
-        (scorer.codes, repeat.predicted[tested], repeat.probabilities[tested]) for repeat in repeats
-    ]
-    pooled = [pooled_scores(*table, scorer.counts, names=[name])[name] for table in tables]
-    return np.asarray(np.mean(pooled, axis=0))
 
 
 def _corrected(

@@ -70,10 +70,14 @@ def range_of_groups(
         pooled_scores(y, *pair, weights) for pair in zip(predicted, probabilities, strict=True)
     ]
     means = {name: np.mean([scores[name] for scores in repeats], axis=0) for name in SCORES}
-    return {name: _range(values[~np.isnan(values)]) for name, values in means.items()}
+    return {name: range_of(values[~np.isnan(values)]) for name, values in means.items()}
 
 
-def _range(values: Floats) -> GroupsRange | None:
+def range_of(values: Floats) -> GroupsRange | None:
+    """Return the lowest and the highest of the scores of groups, of shape (groups,); None of none.
+
+    All values must be defined.
+    """
     if not len(values):
         return None
     return GroupsRange(lowest=float(values.min()), highest=float(values.max()), groups=len(values))

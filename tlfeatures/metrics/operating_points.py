@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.group_scores import few_groups
+from tlfeatures.metrics.group_scores import few_groups, range_of
 from tlfeatures.metrics.intervals import share_interval
-from tlfeatures.metrics.score_records import GroupsRange, PooledScore
+from tlfeatures.metrics.score_records import PooledScore
 from tlfeatures.metrics.scores import Floats
 from tlfeatures.metrics.targets import Bools, Groups, Target, count_units
 
@@ -180,9 +180,8 @@ def share(right: Bools, of: Bools, groups: Groups | None, empty: str) -> PooledS
     if groups is None or reason is None:
         interval = share_interval(right[of], None if groups is None else groups[of])
         return PooledScore(score=score, interval=[*interval], reason=None, groups_range=None)
-    parts = [right[of & (groups == group)] for group in np.unique(groups[of])]
-    shares = [float(part.mean()) for part in parts]
-    between = GroupsRange(lowest=min(shares), highest=max(shares), groups=len(shares))
+    shares = [right[of & (groups == group)].mean() for group in np.unique(groups[of])]
+    between = range_of(np.array(shares))
     return PooledScore(score=score, interval=None, reason=reason, groups_range=between)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,12 @@ def group_codes(groups: NDArray[Any], n: int) -> NDArray[np.int_]:
 
 
 def resampled_scores(
-    y: ArrayLike, predicted: ArrayLike, probabilities: ArrayLike, counts: ArrayLike
+    y: ArrayLike,
+    predicted: ArrayLike,
+    probabilities: ArrayLike,
+    counts: ArrayLike,
+    *,
+    names: Sequence[str] = SCORES,
 ) -> dict[str, Floats]:
     """Compute each pooled score of every resample, as the mean over repeats.
 
@@ -92,6 +98,8 @@ def resampled_scores(
     ----------
     y, predicted, probabilities, counts
         See `tlfeatures.metrics.intervals.score_intervals`.
+    names : sequence of str
+        The scores to compute, see `pooled_scores`.
 
     Returns
     -------
@@ -108,5 +116,7 @@ def resampled_scores(
             "predicted and probabilities must have shapes (repeats, n) and (repeats, n, k), got "
             f"{predicted.shape} and {tables.shape}"
         )
-    repeats = [pooled_scores(y, *pair, counts) for pair in zip(predicted, tables, strict=True)]
-    return {name: np.mean([scores[name] for scores in repeats], axis=0) for name in SCORES}
+    repeats = [
+        pooled_scores(y, *pair, counts, names=names) for pair in zip(predicted, tables, strict=True)
+    ]
+    return {name: np.mean([scores[name] for scores in repeats], axis=0) for name in names}

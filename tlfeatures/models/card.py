@@ -22,7 +22,7 @@ from tlfeatures.models.card_sets import set_lines
 from tlfeatures.models.markdown import escaped, table_lines
 from tlfeatures.models.operating_point import OperatingPoint
 from tlfeatures.models.probabilities import Probabilities
-from tlfeatures.names import folds_in_words, number
+from tlfeatures.names import SURELY, folds_in_words, number
 
 _FIRST_LINE = "<!-- model card, written by tlfeatures; it is replaced when the model is -->"
 
@@ -252,13 +252,12 @@ def _controls(facts: Facts) -> Iterator[str]:
     yield ""
     yield "Controls are simple rules on the same folds, which the head must beat:"
     yield ""
-    beaten = {True: "yes", False: "not surely", None: "unknown"}
     rows = [
         [
             f"{control['name']}: {control['about']}",
             number(control["score"]),
             _bounds(control["interval"]),
-            beaten[control["beaten"]],
+            SURELY[control["beaten"]],
         ]
         for control in shown
     ]

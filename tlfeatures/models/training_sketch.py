@@ -31,10 +31,7 @@ from tlfeatures.features.backbones.table import embedding_widths
 from tlfeatures.features.combined import BackbonePart, parts_of
 from tlfeatures.models.random_sums import sketched
 
-_LEAST, _MOST = (
-    128,
-    512,
-)  # maximum number of columns of a backbone's sketch, for many and few images
+_LEAST, _MOST = 128, 512  # largest number of columns of a sketch, for many and for few images
 _BYTES = 12_800_000  # of the sketch, as long as it has more than the least columns
 _LARGEST = 127  # of int8
 _BLOCK = 1024  # number of images that are sketched in one step

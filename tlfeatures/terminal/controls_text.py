@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tlfeatures.names import number
+from tlfeatures.names import SURELY, number
 from tlfeatures.terminal.tables import filled, interval, table
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ _NOTE = (
 
 def controls_lines(comparison: Comparison) -> list[str]:
     """Give the table of controls, and the reasons for those that were not computed."""
-    from tlfeatures.benchmarking.control import BEATEN
-
     shown = [control for control in comparison.controls if control.score is not None]
     if not shown:
         return []
@@ -28,7 +26,7 @@ def controls_lines(comparison: Comparison) -> list[str]:
             control.name,
             control.about,
             number(control.score) + (f" {interval(control.interval)}" if control.interval else ""),
-            BEATEN[control.beaten],
+            SURELY[control.beaten],
         ]
         for control in shown
     ]

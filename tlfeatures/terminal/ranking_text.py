@@ -17,11 +17,7 @@ _MARK = (
     "*: the best head, or a head not significantly different from the best. No mark: significantly "
     "different from the best. ?: can't be tested against the best."
 )
-_CHOSEN = (
-    "best of {}, corrected: the score to expect of the best head on new images. Its own score is "
-    "too high, because it was chosen as the best on the same images; the bootstrap estimates by "
-    "how much (after Tsamardinos, Greasidou and Borboudakis 2018)"
-)
+_BY = "the bootstrap estimates by how much (after Tsamardinos, Greasidou and Borboudakis 2018)."
 _SPREAD = "std of folds: how much the first score differs between the folds (standard deviation)."
 _SECONDS = "fit s: seconds to fit the head, mean over the folds."
 _MARKS = {"best": "*", "not different": "*", "different": "", "untested": "?"}
@@ -29,13 +25,14 @@ _MARKS = {"best": "*", "not different": "*", "different": "", "untested": "?"}
 
 def ranking_lines(comparison: Comparison) -> list[str]:
     """Give the table of heads, the reasons for what is missing, and the methods."""
-    from tlfeatures.benchmarking.comparison import INTERVALS, WITHIN
+    from tlfeatures.benchmarking.comparison import CORRECTED, INTERVALS, WITHIN
 
     ranking, scoring = comparison.ranking, comparison.scoring
     intervals = any(rank.scores[scoring]["interval"] for rank in ranking)
     notes = [f"{INTERVALS}."] if intervals else []
-    if comparison.corrected(scoring) is not None:
-        notes.append(f"{_CHOSEN.format(len(ranking))}.")
+    corrected = comparison.corrected(scoring)
+    if corrected is not None:
+        notes.append(f"{corrected.title}: {CORRECTED}; {_BY}")
     if comparison.folds > 1:
         notes.append(_SPREAD)
     if len(ranking) > 1:
@@ -58,11 +55,7 @@ def _missing_of_chosen(comparison: Comparison) -> Iterator[tuple[str, str, str |
     """Give row, score and reason if the corrected score or its interval is none."""
     corrected = comparison.corrected(comparison.scoring)
     if corrected is not None and corrected.score is None:
-        yield _title(comparison), score_words(comparison.scoring), corrected.reason
-
-
-def _title(comparison: Comparison) -> str:
-    return f"best of {len(comparison.ranking)}, corrected"
+        yield corrected.title, score_words(comparison.scoring), corrected.reason
 
 
 def _missing_of(ranking: list[Rank], scoring: str) -> Iterator[tuple[str, str, str | None]]:
@@ -126,7 +119,8 @@ def _best(
     comparison: Comparison, names: list[str], *, embeddings: bool, repeats: bool
 ) -> list[list[str]]:
     """Give the row of the best head's corrected scores, if it was chosen among several."""
-    if comparison.corrected(comparison.scoring) is None:
+    ranking_score = comparison.corrected(comparison.scoring)
+    if ranking_score is None:
         return []
     corrected = {name: comparison.corrected(name) for name in names}
     shown = [score and score.as_pooled() for score in corrected.values()]
@@ -137,7 +131,7 @@ def _best(
     return [
         [
             "",
-            _title(comparison),
+            ranking_score.title,
             *([""] if embeddings else []),
             values[0],
             *([""] if comparison.folds > 1 else []),

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+Real = TypeVar("Real", np.float32, np.float64)
 
 _FILE = ("bytes", "width", "height", "jpeg_quantization", "jpeg", "png")
 _CHANNELS = ("red", "green", "blue")
@@ -37,6 +40,11 @@ PROPERTIES: tuple[str, ...] = (
 )
 FILE_PROPERTIES = len(_FILE)
 BYTES = PROPERTIES.index("bytes")
+
+
+def column_of(properties: NDArray[Real], name: str) -> NDArray[Real]:
+    """Return the column of a property, of shape (n,), from rows of shape (n, q)."""
+    return properties[:, PROPERTIES.index(name)]
 
 
 def image_properties(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.comparison import WITHIN, Comparison, Rank
-from tlfeatures.benchmarking.control import BEATEN, MEANINGS
+from tlfeatures.benchmarking.control import MEANINGS
 from tlfeatures.benchmarking.ranking_html import any_interval
 from tlfeatures.dataset.dataset import BETWEEN_FILES
 from tlfeatures.metrics.conformal import cross_fitted
@@ -28,7 +28,8 @@ from tlfeatures.metrics.scores import (
 from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
-from tlfeatures.names import chance, percent
+from tlfeatures.models.prediction_sets import quality_facts
+from tlfeatures.names import SURELY, chance, percent
 from tlfeatures.reports.diagnostics import (
     Confusion,
     EmbeddingMap,
@@ -85,11 +86,12 @@ def ranking(comparison: Comparison) -> dict[str, Any]:
 
 def _corrected(comparison: Comparison, names: Sequence[str]) -> dict[str, Any] | None:
     """Return the row of the best head's corrected scores, if it was chosen among several."""
-    if comparison.corrected(comparison.scoring) is None:
+    ranking_score = comparison.corrected(comparison.scoring)
+    if ranking_score is None:
         return None
     scores = [comparison.corrected(name) for name in names]
     return {
-        "title": f"best of {len(comparison.ranking)}, corrected",
+        "title": ranking_score.title,
         "scores": [
             _score(name, None if score is None else score.as_pooled())
             for name, score in zip(names, scores, strict=True)
@@ -154,7 +156,7 @@ def controls(comparison: Comparison) -> dict[str, Any] | None:
             "value": control.score,
             "text": score_text("accuracy", control.score) or "none",
             "interval": bounds_text("accuracy", control.interval) or control.reason or "",
-            "better": BEATEN[control.beaten],
+            "better": SURELY[control.beaten],
             "meaning": MEANINGS[control.name],
         }
         for control in comparison.controls
@@ -274,17 +276,20 @@ def label_sets(predictions: OutOfFold, groups: NDArray[np.int64] | None) -> dict
     measured = cross_fitted(*head, predictions.fold, groups)
     if measured is None:
         return None
-    columns = (measured.images, measured.class_coverage, measured.class_size)
-    rows = zip(predictions.classes, *(column.tolist() for column in columns), strict=True)
+    by_class = quality_facts(measured, predictions.classes)["by_class"]
     return {
         "level": f"{100 * measured.level:g}",
         "coverage": percent(measured.coverage, 1),
         "size": f"{measured.mean_size:.2f}",
         "single": percent(measured.single),
         "rows": [
-            {"name": name, "images": images, "coverage": coverage, "size": size}
-            for name, images, coverage, size in rows
-            if images
+            {
+                "name": name,
+                "images": of["images"],
+                "coverage": of["coverage"],
+                "size": of["mean_size"],
+            }
+            for name, of in by_class.items()
         ],
     }
 
