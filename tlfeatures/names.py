@@ -51,6 +51,14 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
+def rounded_time(seconds: float) -> str:
+    """Return a time for people, such as `25 minutes` or `3 hours`."""
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return counted(max(minutes, 1), "minute")
+    return counted(round(seconds / 3600), "hour")
+
+
 MOST_CLASSES = 6  # names of classes in a line
 
 

@@ -22,14 +22,18 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.heads.identity import class_path, code_digest, settings_digest
 from tlfeatures.heads.parameters import plain_params
 from tlfeatures.heads.table import Grid
+from tlfeatures.model_selection.duration import LONG_SECONDS
 from tlfeatures.model_selection.head_folds import HeadFolds, run_folds
 from tlfeatures.model_selection.trainer import Trainer
+from tlfeatures.names import rounded_time
 
 logger = logging.getLogger(__name__)
 
 # Version of the code that fits, calibrates and scores heads. Increase it when that code gives other
 # values, so that the entries of a folder are computed again.
 FIT_VERSION = 5
+
+_FEW_FOLDS = 3  # fewer folds would train on too few images
 
 
 def compute_entries(trainer: Trainer, plan: Plan, store: ResultStore) -> None:
@@ -66,6 +70,8 @@ def _compute_repeat(
         for name, head in heads.items()
     }
     missing = {name: head for name, head in heads.items() if not store.has(keys[name], data.file)}
+    if not repeat:
+        _warn_if_long(trainer, plan, missing, grids)
     for name, run in _runs(trainer, missing, grids, repeat, plan, alone=len(heads) == 1).items():
         facts = {
             "head": name,
@@ -85,6 +91,38 @@ def _compute_repeat(
             "versions": versions(),
         }
         store.add(entry_of(run, facts, plan.scorer))
+
+
+def _warn_if_long(
+    trainer: Trainer, plan: Plan, heads: Mapping[str, BaseEstimator], grids: Mapping[str, Grid]
+) -> None:
+    """Warn if all repeats of an embedding take over ten minutes, and say what is faster."""
+    duration = trainer.estimate(plan.folds[0], heads, grids, plan.random_state)
+    if duration is None or duration.seconds * len(plan.folds) < LONG_SECONDS:
+        return
+    slowest = [
+        f"{name} {100 * seconds / duration.seconds:.0f} %"
+        for name, seconds in list(duration.of_head.items())[:3]
+        if seconds > duration.seconds / 10
+    ]
+    logger.warning(
+        "fitting %s takes about %s on this machine (%s). It takes less time with %s",
+        trainer.data.embedding,
+        rounded_time(duration.seconds * len(plan.folds)),
+        ", ".join(slowest),
+        ", ".join(_ways_to_save_time(plan, heads)),
+    )
+
+
+def _ways_to_save_time(plan: Plan, heads: Mapping[str, BaseEstimator]) -> list[str]:
+    ways = {
+        "without --tune": plan.tune,
+        "fewer --repeats": len(plan.folds) > 1,
+        "fewer heads (--heads)": len(heads) > 1,
+        f"fewer folds than {len(plan.folds[0])} (--cv)": plan.split == "cv"
+        and len(plan.folds[0]) > _FEW_FOLDS,
+    }
+    return [way for way, helps in ways.items() if helps] + ["more cores (--n-jobs, --cluster)"]
 
 
 def _runs(

@@ -7,18 +7,22 @@ that wait for each other made small fits 50 times slower.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.class_weights import check_class_weights
+from tlfeatures.heads.table import Grid
+from tlfeatures.model_selection.duration import Duration, estimate_duration
 from tlfeatures.model_selection.fit_warnings import Notices
 from tlfeatures.model_selection.fold_scores import FoldResult
 from tlfeatures.model_selection.fold_work import Task, fit_and_score, follow_epochs, score_points
@@ -73,6 +77,23 @@ class Trainer:
 
     def __exit__(self, *details: Any) -> None:
         self._folds.__exit__(*details)
+
+    def estimate(
+        self,
+        folds: Sequence[Fold],
+        heads: Mapping[str, BaseEstimator],
+        grids: Mapping[str, Grid],
+        random_state: int | None,
+    ) -> Duration | None:
+        """Estimate how long heads take on all folds; see `estimate_duration`."""
+        return estimate_duration(
+            self._rows,
+            folds,
+            heads,
+            grids=grids,
+            processes=self._folds.threads,
+            random_state=random_state,
+        )
 
     def run(
         self, tasks: Sequence[Task], scoring: Sequence[str] | None
