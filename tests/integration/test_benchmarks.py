@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-SCRIPTS = sorted({path.stem for path in FOLDER.glob("*.py")} - {"common"})
+SCRIPTS = sorted({path.stem for path in FOLDER.glob("*.py")} - {"common", "made_rows"})
 
 # Lines of each table, in their order; N stands for a number, ... for any text.
 TABLES = {
@@ -129,6 +129,15 @@ export parquet N N N N N
 import parquet N N N N N
 export csv N N N N N
 import csv N N N N N
+""",
+    "scale": """
+64 columns, 3 classes, N processes
+300 rows, N MB; load before it N
+ fit N (N to N) s; N MB, N more than the rows; x scikit-learn N (N to N)
+ fit again N (N to N) s; N MB, N more than the rows; x scikit-learn N (N to N)
+ scikit-learn N (N to N) s; N MB, N more than the rows; x scikit-learn N (N to N)
+ benchmark of ridge, lda N (N to N) s; N MB, N more than the rows
+ report N (N to N) s; N MB, N more than the rows; page N MB
 """,
     "sources": """
 16 images a turn, 2 rounds; median (least to most)
