@@ -118,7 +118,7 @@ def test_every_function_calls_a_function(folder):
     shown()
     options = {"cv": 2, "n_jobs": 1, "progress": show}
     fit("photos.h5", "centroid", model="photos.model", **options)
-    assert shown() == 2
+    assert shown() == 2 + 1  # the saved head
     result = benchmark("photos.h5", heads=["centroid", "dummy"], repeats=2, **options)
     shown()
     learning_curve("photos.h5", "centroid", **options)

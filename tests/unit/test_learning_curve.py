@@ -139,7 +139,7 @@ def test_jobs_do_not_change_the_numbers():
 def test_progress_counts_the_fits():
     data, seen = gaussian_classes((20, 20)), []
     learning_curve(data, sizes=[5], cv=2, progress=lambda *counts: seen.append(counts))
-    assert seen == [(done + 1, 2 * (3 + 1)) for done in range(8)]
+    assert seen == [(done, 2 * (3 + 1)) for done in range(9)]
 
 
 @pytest.mark.parametrize("sizes", [[], [1, 5], [5, 49]])

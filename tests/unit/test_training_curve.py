@@ -213,7 +213,7 @@ def test_it_says_what_it_is_of_and_survives_json():
     curve = training_curve(
         dataset(), params=SHORT, cv=3, progress=lambda *counts: told.append(counts)
     )
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     facts = json.loads(json.dumps(curve.to_dict(), allow_nan=False))
     assert facts["head"] == "mlp"
     assert (facts["file"], facts["embedding"], facts["weights"]) == ("x.h5", "x.avg", "none")

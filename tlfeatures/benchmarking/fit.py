@@ -119,7 +119,7 @@ def fit(
     command : str, optional
         The command line, stored with the results as information for people.
     progress : bool or callable of (done, total), optional
-        Counts folds. See `extract`.
+        Counts folds, and the fit of the saved head. See `extract`.
 
     Returns
     -------
@@ -177,20 +177,22 @@ def fit(
         shown_progress(progress, "fitting", "folds") as show,
         connect_if(cluster, tls) as connected,
     ):
-        count = ProgressCounter(plan.count_folds(1), show)
+        # The saved head is fitted on all images, which takes about as long as a fold.
+        count = ProgressCounter(plan.count_folds(1) + (model is not None), show)
         with Trainer(dataset, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer:
             compute_entries(trainer, plan, store)
-            count.finish()
             result = ranked(plan, store, [dataset])
             point = labels = None
             if target is not None and positive is not None:
                 point, labels = point_of(result, dataset, target, positive)
             if model is None:
+                count.finish()
                 return FitResult(result, dataset, operating_point=point)
-            head = _chosen_on_all(trainer, plan, result.comparison.ranking[0].head)
-    facts = model_facts(result, dataset, head, point)
-    name = result.comparison.ranking[0].head
-    fitted = Model.fit(head, dataset, name=name, facts=facts, notices=trainer.notices)
+            name = result.comparison.ranking[0].head
+            head = _chosen_on_all(trainer, plan, name)
+        facts = model_facts(result, dataset, head, point)
+        fitted = Model.fit(head, dataset, name=name, facts=facts, notices=trainer.notices)
+        count.finish()
     fitted = replace(fitted, sets=_prediction_sets(result, labels))
     fitted.save(model)
     return FitResult(result, dataset, fitted, str(model), point)

@@ -13,11 +13,12 @@ class ProgressCounter:
     total : int
         Number of folds.
     progress : callable of (done, total)
-        Called after every addition.
+        Called at once, so that a bar appears before the first fold ends, and after every addition.
     """
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._done, self._total, self._progress = 0.0, total, progress
+        progress(0, total)
 
     def add(self, folds: float) -> None:
         """Add a number of finished folds, or a part of a fold such as 0.5."""
