@@ -85,13 +85,16 @@ def held(
         names = np.array([f"site{site}" for site in range(sites)])[groups]
         printed = "interval" if few_groups(names) is None else "range"
         between = score_groups(right, names)
+        worst, best = between.lowest, between.highest
+        if worst is None or best is None:
+            raise ValueError("no site has enough images for the range")
         rows.append(
             (
                 low <= accuracy <= high,
                 low > accuracy,
                 high - low,
                 first <= accuracy <= last,
-                between.lowest <= shares[-1] <= between.highest,
+                worst.accuracy <= shares[-1] <= best.accuracy,
             )
         )
     return Held(printed, *np.mean(rows, axis=0).tolist())
