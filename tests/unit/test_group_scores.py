@@ -16,6 +16,9 @@ from tlfeatures.metrics.group_scores import few_groups, score_groups
 from tlfeatures.metrics.intervals import wilson
 from tlfeatures.metrics.score_records import score_line
 from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.model_selection.learning_curve.results import LearningCurve
+from tlfeatures.reports.drawing.progress_curves import LearningCurveDisplay
+from tlfeatures.terminal.learning_curve_text import render_learning_curve
 from tlfeatures.terminal.model_text import render_evaluation
 from tlfeatures.terminal.ranking_text import ranking_lines
 
@@ -240,8 +243,21 @@ def test_the_card_says_how_groups_were_left_out(tmp_path):
     assert "95 % interval" not in card.split("## How good it is")[1].split("\n\n")[2]
 
 
-def test_a_learning_curve_can_leave_one_group_out():
-    assert learning_curve(data_of(4), "centroid", cv=LEAVE, n_jobs=1).folds == 4
+def test_a_learning_curve_of_few_groups_has_no_intervals_and_no_forecast():
+    curve = learning_curve(data_of(4, signal=3.0), "centroid", cv=LEAVE, n_jobs=1)
+    assert curve.folds == 4
+    assert {point.interval for point in curve.points} == {None}
+    assert (curve.verdict, curve.forecasts) == ("unknown", ())
+    assert "there are only 4 groups" in curve.sentence
+    assert LearningCurve.from_dict(curve.to_dict()) == curve
+    assert "none" in render_learning_curve(curve)
+    assert "none" in curve._repr_html_() or "4 groups" in curve._repr_html_()
+    assert "[" not in repr(curve)
+    assert np.isnan(curve.to_frame()["accuracy_low"]).all()
+    legend = LearningCurveDisplay.from_learning_curve(curve).ax_.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["measured"]
+    many = learning_curve(data_of(12, signal=3.0), "centroid", cv=3, n_jobs=1)
+    assert all(0 <= point.interval[0] <= point.interval[1] <= 1 for point in many.points)
 
 
 def test_evaluate_shows_groups(tmp_path):
