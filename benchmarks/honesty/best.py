@@ -2,7 +2,7 @@
 
 The model is that of Nadeau and Bengio: the scores of two folds are correlated by the share of the
 images that they test, because they have training images in common. `python -m benchmarks.honesty
-best` prints the tables, the procedure of before beside the one of the package.
+best` prints the tables. They compare the test of the package with an older one, "before".
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from benchmarks.honesty._markdown import table
 from tlfeatures.metrics.against_best import FoldScores, Outcome, compare_folds, compare_images
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 
@@ -291,9 +292,7 @@ def _power_table(draws: int) -> str:
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[float | str]]) -> str:
     """Write a table; shares, which are floats, as percentages."""
-    lines = [header, ["---:"] * len(header)]
-    lines += [
-        [f"{100 * cell:.1f} %" if isinstance(cell, float) else str(cell) for cell in row]
-        for row in rows
+    cells = [
+        [f"{100 * cell:.1f} %" if isinstance(cell, float) else cell for cell in row] for row in rows
     ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(header, cells, left=0)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
+from benchmarks.honesty._markdown import table
 from tlfeatures import load_dataset
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.heads.table import make_head
@@ -187,23 +188,22 @@ def _results(
 def run(draws: int) -> str:
     """Return the table of all images, numbers of images and numbers of heads."""
     folder = Path(os.environ.get("HONESTY_DATA", "."))
-    lines = [
-        "| images | n | heads | own minus truth | its interval holds the truth "
-        "| corrected minus truth | its interval holds the truth |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    holds = "its interval holds the truth"
+    header = ["images", "n", "heads", "own minus truth", holds, "corrected minus truth", holds]
+    rows = []
     for name in FILES:
         for n in IMAGES:
             made = list(kept_draws(folder / f"{name}.h5", n, draws))
             results = zip(HEADS, compare(made, HEADS), strict=True)
-            lines += [_line(name, n, number, *found) for number, found in results]
-    return "\n".join(lines)
+            rows += [_row(name, n, number, *found) for number, found in results]
+    return table(header, rows, left=1)
 
 
-def _line(name: str, n: int, number: int, own: Result, score: Result) -> str:
-    cells = [
-        f"{100 * r.bias:+.1f} ± {100 * r.error:.1f} | {100 * r.coverage_of_truth:.0f} % "
-        f"({100 * r.coverage:.0f} %)"
-        for r in (own, score)
-    ]
-    return f"| {name} | {n} | {number} | {' | '.join(cells)} |"
+def _row(name: str, n: int, number: int, own: Result, score: Result) -> list[object]:
+    cells: list[object] = [name, n, number]
+    for result in (own, score):
+        cells += [
+            f"{100 * result.bias:+.1f} ± {100 * result.error:.1f}",
+            f"{100 * result.coverage_of_truth:.0f} % ({100 * result.coverage:.0f} %)",
+        ]
+    return cells

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.honesty._markdown import table
 from tlfeatures import benchmark, load_dataset
 from tlfeatures.dataset.dataset import Dataset
 
@@ -37,16 +38,13 @@ def verdicts(
 def run(draws: int) -> str:
     """Return the table of both files in Markdown."""
     folder = Path(os.environ["HONESTY_DATA"])
-    lines = [
-        "| embeddings | images | heads | draws | no better than guessing | a control is named |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    header = ["embeddings", "images", "heads", "draws"]
+    header += ["no better than guessing", "a control is named"]
+    rows = []
     for name in FILES:
         found = verdicts(load_dataset(folder / f"{name}.h5"), draws)
         guessing = sum(GUESSING in verdict for verdict in found)
         named = sum("Caution:" in verdict for verdict in found)
-        lines.append(
-            f"| {name} | {IMAGES} | {len(SIX)} | {draws} | {100 * guessing / draws:.0f} % | "
-            f"{100 * named / draws:.0f} % |"
-        )
-    return "\n".join(lines)
+        shares = (f"{100 * count / draws:.0f} %" for count in (guessing, named))
+        rows.append([name, IMAGES, len(SIX), draws, *shares])
+    return table(header, rows)

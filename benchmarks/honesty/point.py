@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from benchmarks.honesty._markdown import table
 from tlfeatures import Dataset, load_dataset, make_head
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.targets import Target
@@ -143,12 +144,11 @@ def clouds(n: int = 6000, d: int = 20, groups: int = 0, effect: float = 1.0) -> 
     return Dataset.from_arrays(X.astype(np.float32), np.array(["ant", "bee"])[code], groups=group)
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
+def point_table(rows: Sequence[Sequence[str]]) -> str:
     """Write a table in Markdown."""
     header = ["images", "head", "n", "target", "true", "printed", "interval holds"]
     header += ["true is below it", "not reached"]
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(header, rows)
 
 
 def run(draws: int) -> str:
@@ -162,7 +162,7 @@ def run(draws: int) -> str:
         for head, n in fits:
             for text, outcome in simulate(data, head, n, positive, TARGETS, draws).items():
                 rows.append([name, head, str(n), text, *outcome.row()])
-    return table(rows)
+    return point_table(rows)
 
 
 def _cases() -> Iterator[tuple[str, Dataset, str, list[tuple[str, int]]]]:

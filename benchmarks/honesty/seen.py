@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from benchmarks.honesty._markdown import table
 from tlfeatures import extract, load_dataset
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.models.training_sketch import TrainingSketch
@@ -63,9 +64,8 @@ def run(draws: int) -> str:
         with tempfile.TemporaryDirectory() as temporary:
             columns[name] = measure(root / folder, size, root / WEIGHTS, Path(temporary), draws)
     first, *_ = columns.values()
-    lines = [f"| copy | {' | '.join(columns)} |", f"| --- |{' --- |' * len(columns)}"]
-    lines += [f"| {way} | {' | '.join(own[way] for own in columns.values())} |" for way in first]
-    return "\n".join(lines)
+    rows = [[way, *(own[way] for own in columns.values())] for way in first]
+    return table(["copy", *columns], rows)
 
 
 def measure(images: Path, size: int, weights: Path, folder: Path, draws: int) -> dict[str, str]:

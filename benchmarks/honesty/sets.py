@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.honesty._markdown import row, table
 from tlfeatures import Dataset, Model, fit, load_dataset
 
 COVERAGE = 0.95
@@ -149,10 +150,8 @@ def run(draws: int) -> str:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     heads = ("logreg", "lda", "knn")
-    lines = [
-        "| images | coverage | its std | labels of a set | one label | accuracy | card |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    header = ["images", "coverage", "its std", "labels of a set", "one label", "accuracy", "card"]
+    rows = []
     cases: dict[str, tuple[Callable[[np.random.Generator], Draw], Sequence[str]]] = {}
     for file in (folder / "scenes.h5", folder / "insects.h5"):
         if file.exists():
@@ -165,14 +164,14 @@ def run(draws: int) -> str:
         "40 sites of 10 images": (sites(40, 10), heads),
     }
     for name, (draw, chosen) in cases.items():
-        line = _line(name, covered(draw, draws, chosen))
-        print(line, flush=True)
-        lines.append(line)
-    return "\n".join(lines)
+        cells = _row(name, covered(draw, draws, chosen))
+        print(row(cells), flush=True)
+        rows.append(cells)
+    return table(header, rows)
 
 
-def _line(name: str, result: Covered) -> str:
-    cells = [
+def _row(name: str, result: Covered) -> list[str]:
+    return [
         name,
         f"{100 * result.coverage.mean():.1f} %",
         f"{100 * result.coverage.std():.1f} %",
@@ -181,4 +180,3 @@ def _line(name: str, result: Covered) -> str:
         f"{100 * result.accuracy.mean():.1f} %",
         f"{100 * np.nanmean(result.stated):.1f} %" if np.isfinite(result.stated).any() else "none",
     ]
-    return f"| {' | '.join(cells)} |"

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.honesty._markdown import table
 from tlfeatures import extract, load_dataset
 from tlfeatures.benchmarking.shortcut import told_apart
 from tlfeatures.dataset.dataset import Dataset
@@ -99,7 +100,8 @@ def named(
         Number of images that are drawn.
     """
     return [
-        told(mixed(honest, altered, number, share=share, images=images)) for number in range(draws)
+        named_classes(mixed(honest, altered, number, share=share, images=images))
+        for number in range(draws)
     ]
 
 
@@ -117,7 +119,7 @@ def mixed(
     return replace(honest, properties=properties, split=None).take(rows)
 
 
-def told(data: Dataset) -> list[str]:
+def named_classes(data: Dataset) -> list[str]:
     """Return the classes that `fit` would name, without fitting heads on the embedding."""
     assert data.properties is not None
     _, folds = make_folds(data, cv=5)
@@ -128,7 +130,7 @@ def told(data: Dataset) -> list[str]:
 def run(draws: int) -> str:
     """Return the table of all sets and alterations in Markdown."""
     root = Path(os.environ["TLFEATURES_REFERENCE"])
-    lines = ["| images | one class | draws | named |", "| --- | --- | --- | --- |"]
+    rows = []
     for name, folder in FOLDERS.items():
         with tempfile.TemporaryDirectory() as made:
             honest = embedded(root / folder, Path(made) / "honest.h5", None)
@@ -141,5 +143,5 @@ def run(draws: int) -> str:
             for how, (altered, share) in cases.items():
                 found = named(honest, altered, draws, share=share)
                 rate = np.mean([bool(classes) for classes in found])
-                lines.append(f"| {name} | {how} | {draws} | {100 * rate:.0f} % |")
-    return "\n".join(lines)
+                rows.append([name, how, draws, f"{100 * rate:.0f} %"])
+    return table(["images", "one class", "draws", "named"], rows)

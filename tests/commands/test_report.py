@@ -37,7 +37,7 @@ def test_the_page_answers_first(page_folder, html):
     assert f"95 % interval {100 * low:.1f} to {100 * high:.1f}" in text
     assert "mean colours (no network) at 16 × 16" in text
     assert "25 tested images, 3-fold cross-validation" in text
-    assert "Always predicting the largest class (red) would give 52.0 %" in text
+    assert "always predicting the largest class (red) would give 52.0 %" in text
 
 
 def test_the_page_has_every_section_and_no_address(html):

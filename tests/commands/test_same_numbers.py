@@ -129,8 +129,8 @@ def test_the_terminal_and_the_pages_show_these_numbers(scenes, expected):
         assert f"<strong>{percent[0]} %</strong> of images are classified correctly" in html
         assert f"95 % interval {percent[1]} to {percent[2]}" in html
     for text in texts:
-        interval = f"(95 % interval {percent[1]} to {percent[2]} %)"
-        assert f"accuracy {percent[0]} % {interval}" in " ".join(text.split())
+        interval = f"probably {percent[1]} to {percent[2]} %: the 95 % interval"
+        assert f"accuracy {percent[0]} %, {interval}" in " ".join(text.split())
 
 
 def test_json_of_both_commands_has_the_same_records(scenes, expected):

@@ -78,7 +78,7 @@ def test_all_are_untested_where_the_best_is_not_defined_in_a_fold():
     found = compare(made, study, "mcc", scorer)
     assert [rank.standing for rank in found.ranking] == ["best"] + ["untested"] * 3
     assert "the best head's mcc is not defined" in found.ranking[-1].reason
-    assert "The other heads can't be tested against it" in found.verdict[1]
+    assert "but the other heads can't be tested against it." in found.verdict[2]
 
 
 @pytest.mark.parametrize(("scoring", "standing"), [("mcc", "untested"), ("accuracy", "different")])

@@ -1,6 +1,7 @@
 """The score of the best of several heads is corrected for having been chosen."""
 
 import json
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -17,8 +18,9 @@ from tlfeatures.benchmarking.rank import compare
 from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
-from tlfeatures.metrics.chosen import chosen_scores, optimism_of_choice
-from tlfeatures.metrics.scores import SCORES
+from tlfeatures.metrics.chosen import ChosenScore, chosen_scores, optimism_of_choice
+from tlfeatures.metrics.scores import SCORES, score_text
+from tlfeatures.names import number
 from tlfeatures.terminal.ranking_text import ranking_lines
 
 TIMES = 40  # draws of a simulation
@@ -189,13 +191,34 @@ def test_the_verdict_says_by_how_much_choosing_flattered():
     low, high = score.interval
     name = found.ranking[0].label
     assert found.verdict[0].startswith(
-        f"{name}, the best of 6 heads: accuracy {100 * score.score:.1f} % (95 % interval "
-        f"{100 * low:.1f} to {100 * high:.1f} %) on new images like these 120. Report this "
-        f"accuracy, not its own {100 * score.own:.1f} % in the table: that is about "
-        f"{100 * score.optimism:.1f} percentage points too high, because the head was chosen as "
-        "the best on the same images. "
+        f"{name}, the best of 6 heads, labels about {100 * score.score:.0f} of 100 new images "
+        f"like these 120 right (accuracy {100 * score.score:.1f} %, probably "
+        f"{100 * low:.1f} to {100 * high:.1f} %: the 95 % interval); always predicting "
+    )
+    points = score.optimism_text(partial(score_text, "accuracy"))
+    assert found.verdict[1] == (
+        f"Report this accuracy, not its own {100 * score.own:.1f} % in the table: that is "
+        f"{points} percentage points too high, because the head was chosen as the best on the "
+        "same images."
     )
     assert score.optimism > 0.01
+
+
+@given(st.floats(0.5, 0.99), st.floats(0, 0.05))
+def test_the_optimism_is_the_difference_of_the_numbers_that_are_shown(own, optimism):
+    score = ChosenScore("accuracy", own - optimism, None, own, optimism, 3, None)
+    for write, digits in ((number, 3), (partial(score_text, "accuracy"), 1)):
+        expected = round(float(write(own)) - float(write(own - optimism)), digits)
+        assert score.optimism_text(write) == f"{expected:.{digits}f}"
+
+
+def test_the_optimism_of_rounded_numbers():
+    percent = partial(score_text, "accuracy")
+    rounded = ChosenScore("accuracy", 0.8474, None, 0.8487, 0.0013, 3, None)
+    assert rounded.optimism_text(percent) == "0.2"
+    less_is_better = ChosenScore("log_loss", 0.5, None, 0.4, 0.1, 3, None)
+    assert less_is_better.optimism_text(number) == "0.100"
+    assert ChosenScore("accuracy", None, None, 0.5, None, 3, "").optimism_text(percent) == ""
 
 
 def test_one_head_was_not_chosen():
@@ -218,7 +241,7 @@ def test_a_mean_of_folds_is_not_corrected_and_the_reason_is_given():
         scores["neg_brier_score"] = {**scores["accuracy"], "interval": None, "reason": "folds"}
     found = compare(made, study, "neg_brier_score", scorer)
     assert [score.score for score in found.chosen.values()] == [None, None]
-    assert "can't be corrected, because the heads were ranked by" in found.verdict[0]
+    assert "can't be corrected, because the heads were ranked by" in found.verdict[1]
     assert "a mean over folds" in "\n".join(ranking_lines(found))
 
 
@@ -259,7 +282,7 @@ def test_few_images_that_are_all_right_are_better_than_guessing():
     """There is no least number of images: the interval alone decides."""
     found = compared(heads={"a": 1.0}, n=12)
     assert found.is_surely_better(found.ranking[0])
-    assert "a is surely better than that" in found.verdict[0]
+    assert "the head is surely better than that" in found.verdict[0]
 
 
 def test_a_dummy_that_the_test_does_not_tell_apart_is_named():

@@ -20,8 +20,8 @@ from tlfeatures.terminal.benchmark_text import render_benchmark
 NAMES = [LARGEST, COLOURS, FILE, PERMUTED]
 
 
-def photographed(n=120, classes="ab", signal=1.5, told=(), seed=0, **fields) -> Dataset:
-    """As `dataset`, with properties: honest ones, but for those `told`, which tell the classes."""
+def with_properties(n=120, classes="ab", signal=1.5, giveaways=(), seed=0, **fields) -> Dataset:
+    """As `dataset`, with properties: honest ones, except that `giveaways` tell the classes."""
     data = dataset(n, classes=classes, signal=signal, **fields)
     random = np.random.default_rng(seed)
     properties = random.random((n, len(PROPERTIES))).astype(np.float32)
@@ -30,7 +30,7 @@ def photographed(n=120, classes="ab", signal=1.5, told=(), seed=0, **fields) -> 
         properties[:, PROPERTIES.index(name)] = value
     properties[:, PROPERTIES.index("png")] = 0
     properties[:, PROPERTIES.index("bytes")] += random.integers(0, 3000, n)
-    for name in told:
+    for name in giveaways:
         properties[data.y == classes[0], PROPERTIES.index(name)] += 5000 if name == "bytes" else 7
     return replace(data, properties=properties)
 
@@ -42,7 +42,7 @@ def by_name(result):
 
 @pytest.fixture(scope="module")
 def honest():
-    return fit(photographed(signal=4), "logreg")
+    return fit(with_properties(signal=4), "logreg")
 
 
 def test_a_good_head_beats_all_controls_and_the_verdict_does_not_mention_them(honest):
@@ -57,21 +57,21 @@ def test_a_good_head_beats_all_controls_and_the_verdict_does_not_mention_them(ho
 
 
 def test_colours_that_are_enough_come_first():
-    found = fit(photographed(told=PROPERTIES[FILE_PROPERTIES:]), "logreg")
+    found = fit(with_properties(giveaways=PROPERTIES[FILE_PROPERTIES:]), "logreg")
     assert found.verdict[0].startswith("Caution: colours alone, without shapes, tell the classes")
     assert "100.0 %" in found.verdict[0]
     assert not by_name(found)[COLOURS].beaten
 
 
 def test_sizes_of_files_that_are_enough_come_first_but_no_class_is_named():
-    found = fit(photographed(told=["bytes"]), "logreg")
+    found = fit(with_properties(giveaways=["bytes"]), "logreg")
     assert found.verdict[0].startswith("Caution: the size, width and height of the files alone")
     assert by_name(found)[FILE].classes == []  # texture decides on the size, too
 
 
 @pytest.mark.parametrize("name", ["width", "height", "jpeg_quantization"])
 def test_files_of_another_kind_are_named_though_the_head_is_good(name):
-    data = photographed(200, signal=8, told=[name])
+    data = with_properties(200, signal=8, giveaways=[name])
     found = fit(data, "logreg")
     assert found.verdict[0].startswith("Caution: the files of a and b differ")
     assert by_name(found)[FILE].classes == ["a", "b"]
@@ -79,7 +79,7 @@ def test_files_of_another_kind_are_named_though_the_head_is_good(name):
 
 
 def test_only_the_class_whose_files_are_of_another_kind_is_named():
-    found = fit(photographed(180, classes="abc", signal=4, told=["width"]), "logreg")
+    found = fit(with_properties(180, classes="abc", signal=4, giveaways=["width"]), "logreg")
     control = by_name(found)[FILE]
     assert control.classes == ["a"]
     assert control.evidence == [
@@ -89,7 +89,7 @@ def test_only_the_class_whose_files_are_of_another_kind_is_named():
 
 
 def test_few_images_name_no_class():
-    found = fit(photographed(18, signal=8, told=["width"]), "logreg", cv=3)
+    found = fit(with_properties(18, signal=8, giveaways=["width"]), "logreg", cv=3)
     assert by_name(found)[FILE].classes == []
 
 
@@ -98,23 +98,23 @@ def sites(count, n=240):
 
 
 def test_a_dozen_groups_are_enough_to_beat_controls():
-    found = fit(photographed(240, signal=4, groups=sites(12)), "logreg")
+    found = fit(with_properties(240, signal=4, groups=sites(12)), "logreg")
     assert [by_name(found)[name].beaten for name in (COLOURS, FILE)] == [True, True]
     assert not any("Caution" in line for line in found.verdict)
 
 
 def test_with_few_groups_a_control_is_named_only_if_it_is_as_good_as_the_head():
-    alike = photographed(240, groups=sites(3), told=PROPERTIES[FILE_PROPERTIES:])
+    alike = with_properties(240, groups=sites(3), giveaways=PROPERTIES[FILE_PROPERTIES:])
     found = fit(alike, "logreg", cv=3)
     assert by_name(found)[COLOURS].interval is None
     assert found.verdict[0].startswith("Caution: colours alone")
-    better = fit(photographed(240, signal=4, groups=sites(3)), "logreg", cv=3)
+    better = fit(with_properties(240, signal=4, groups=sites(3)), "logreg", cv=3)
     assert not any("Caution" in line for line in better.verdict)
 
 
 def test_a_sample_of_few_groups_has_no_interval(monkeypatch):
     monkeypatch.setattr(controls, "MOST_IMAGES", 120)
-    found = fit(photographed(240, groups=sites(3)), "logreg", cv=3)
+    found = fit(with_properties(240, groups=sites(3)), "logreg", cv=3)
     assert all(control.interval is None for control in by_name(found).values())
 
 
@@ -127,7 +127,7 @@ def test_without_image_files_it_says_why():
 
 
 def test_unknown_properties_are_a_reason():
-    data = photographed(40)
+    data = with_properties(40)
     data.properties[:10] = np.nan
     assert by_name(fit(data, "logreg"))[FILE].reason == (
         "the properties of 25 % of the images are unknown"
@@ -175,11 +175,11 @@ def test_permuted_labels_are_no_better_than_guessing():
 @pytest.mark.parametrize(
     ("data", "options"),
     [
-        (photographed(groups=np.array([f"g{i // 4}" for i in range(120)])), {}),
-        (photographed(split=np.array((["train"] * 2 + ["val"]) * 40)), {}),
-        (photographed(), {"tune": True}),
-        (photographed(), {"cv": 3, "scoring": "roc_auc"}),
-        (replace(augmented(60), properties=photographed(60).properties), {}),
+        (with_properties(groups=np.array([f"g{i // 4}" for i in range(120)])), {}),
+        (with_properties(split=np.array((["train"] * 2 + ["val"]) * 40)), {}),
+        (with_properties(), {"tune": True}),
+        (with_properties(), {"cv": 3, "scoring": "roc_auc"}),
+        (replace(augmented(60), properties=with_properties(60).properties), {}),
     ],
     ids=["groups", "split", "tuned", "another score", "variants"],
 )
@@ -194,7 +194,7 @@ def test_every_run_has_controls(data, options):
 
 
 def test_repeats_and_workers_change_no_control(client):
-    data = photographed(60)
+    data = with_properties(60)
     once = by_name(run_benchmark(data, heads="logreg"))
     again = by_name(run_benchmark(data, heads="logreg", cluster=client))
     assert again == once
@@ -204,7 +204,7 @@ def test_repeats_and_workers_change_no_control(client):
 
 def test_of_very_many_images_a_sample_is_tested(monkeypatch):
     monkeypatch.setattr(controls, "MOST_IMAGES", 60)
-    found = run_benchmark(photographed(signal=4), heads="logreg")
+    found = run_benchmark(with_properties(signal=4), heads="logreg")
     assert {control.images for control in by_name(found).values()} == {60, 120}
     assert all(control.beaten for control in by_name(found).values())
     assert "A sample of 60 of 120 tested images" in " ".join(render_benchmark(found).split())
@@ -214,7 +214,7 @@ def test_of_very_many_images_a_sample_is_tested(monkeypatch):
 
 
 def test_a_folder_keeps_controls_and_computes_none_again(tmp_path, monkeypatch):
-    data = photographed(60, signal=4)
+    data = with_properties(60, signal=4)
     first = run_benchmark(data, heads="logreg", out=tmp_path / "out")
     assert load_benchmark(tmp_path / "out").comparison == first.comparison
 
@@ -231,7 +231,7 @@ def test_a_folder_keeps_controls_and_computes_none_again(tmp_path, monkeypatch):
 
 
 def test_another_best_head_is_compared_with_the_controls(tmp_path):
-    data = photographed(60, signal=4)
+    data = with_properties(60, signal=4)
     dummy = run_benchmark(data, heads="dummy", out=tmp_path / "out")
     assert not any(control.beaten for control in by_name(dummy).values())
     better = run_benchmark(data, heads="logreg", out=tmp_path / "out")

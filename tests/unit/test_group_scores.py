@@ -16,6 +16,9 @@ from tlfeatures.metrics.group_scores import few_groups, score_groups
 from tlfeatures.metrics.intervals import wilson
 from tlfeatures.metrics.score_records import score_line
 from tlfeatures.model_selection.folds import make_folds
+from tlfeatures.model_selection.learning_curve.results import LearningCurve
+from tlfeatures.reports.drawing.progress_curves import LearningCurveDisplay
+from tlfeatures.terminal.learning_curve_text import render_learning_curve
 from tlfeatures.terminal.model_text import render_evaluation
 from tlfeatures.terminal.ranking_text import ranking_lines
 
@@ -43,24 +46,58 @@ def test_groups_have_their_names_and_the_worst_is_first():
     right = [1] * 20 + [1] * 15 + [0] * 5 + [0]
     found = score_groups(right, ["b"] * 20 + ["a"] * 20 + ["one"])
     assert [(group.name, group.images, group.accuracy) for group in found.worst] == [
-        ("one", 1, 0.0),
         ("a", 20, 0.75),
         ("b", 20, 1.0),
+        ("one", 1, 0.0),  # too small to be the worst
     ]
-    assert (found.count, found.lowest, found.highest) == (3, 0, 1)
-    assert found.worst[0].interval is None  # one image
-    assert found.worst[1].interval == pytest.approx(wilson(0.75, 20).tolist())
+    assert (found.count, found.lowest, found.highest) == (3, found.worst[0], found.worst[1])
+    assert (found.too_small, found.small_names) == (1, ["one"])
+    assert found.left_out() == "; 1 group with fewer than 5 images is left out (one)"
+    assert found.worst[0].interval == pytest.approx(wilson(0.75, 20).tolist())
+    assert found.worst[2].interval is None  # one image
 
 
 def test_of_equal_groups_the_larger_is_first():
-    found = score_groups([0, 0, 0, 1, 1], ["small", "large", "large", "right", "right"])
+    names = ["small"] * 5 + ["large"] * 6 + ["right"] * 5
+    found = score_groups([0] * 11 + [1] * 5, names)
     assert [group.name for group in found.worst] == ["large", "small", "right"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        (
+            (40, 40, 1, 2),
+            r"ranges from .* % \(g\d, 40 images\) to .* % \(g\d, 40 images\), and another group "
+            r"may lie outside of this range; 2 groups with fewer than 5 images are left out "
+            r"\(g2, g3\)\.",
+        ),
+        ((90, 4, 4), r"no range between them, because only one has 5 or more images: g0 with "),
+        ((4, 4, 4), r"no range between them, because each has fewer than 5 images\."),
+    ],
+)
+def test_a_range_of_few_groups_leaves_small_ones_out(sizes, said):
+    groups = np.repeat([f"g{i}" for i in range(len(sizes))], sizes)
+    data = dataset(len(groups), groups=groups)
+    made, study, scorer = entries_of(data, {"a": 0.8}, cv=2)
+    found = compare(made, study, "accuracy", scorer)
+    (sentence,) = [line for line in found.verdict if line.startswith("With only")]
+    assert re.search(said, sentence)
+    record = found.ranking[0].scores["accuracy"]["groups_range"]
+    large = sum(size >= 5 for size in sizes)
+    assert (record and (record["groups"], record["too_small"])) == (
+        (large, len(sizes) - large) if large else None
+    )
+    text = "\n".join(ranking_lines(found))
+    assert "groups with fewer than 5 images last" in text
+    assert (f"between {large} of {len(sizes)} groups" in text) == (large > 1)
 
 
 def test_of_thousands_of_groups_the_worst_are_shown():
     right = np.arange(3000) >= 30
     found = score_groups(right, np.arange(3000).astype(str))
-    assert (found.count, len(found.worst), found.highest) == (3000, 20, 1)
+    assert (found.count, len(found.worst), found.highest) == (3000, 20, None)
+    assert found.left_out().endswith("left out (0, 1, 10 and 2,997 more)")
     assert {group.accuracy for group in found.worst} == {0}
     assert len(score_groups(right, np.arange(3000), most=None).worst) == 3000
 
@@ -87,7 +124,8 @@ def test_few_groups_have_a_range_in_place_of_an_interval():
     by_group = found.by_group()
     assert record["interval"] is None
     assert "only 3 groups" in record["reason"]
-    expected = {"lowest": by_group.lowest, "highest": by_group.highest, "groups": 3}
+    ends = {"lowest": by_group.lowest.accuracy, "highest": by_group.highest.accuracy}
+    expected = {**ends, "groups": 3, "too_small": 0}
     assert record["groups_range"] == pytest.approx(expected)
     assert re.search(
         r"accuracy 0\.\d+ \(0\.\d+ to 0\.\d+ between the 3 groups\)",
@@ -112,11 +150,14 @@ def test_near_duplicates_are_no_few_groups():
 def test_the_verdict_of_few_groups_gives_the_range_and_the_worst_group():
     found = simulated(3, {"a": 0.9, "b": 0.6})
     text = " ".join(found.verdict)
-    worst = found.group_scores.worst[0]
+    worst, best = found.group_scores.lowest, found.group_scores.highest
     assert text.count("there is no interval") == 1
-    assert "With only 3 groups there is no interval" in text
+    assert "With only 3 groups, fewer than 10, there is no interval" in text
     assert "the accuracy of each of these groups is higher" in text
-    assert f"Worst of the 3 groups: {worst.name} with {100 * worst.accuracy:.1f} %" in text
+    assert (
+        f"ranges from {100 * worst.accuracy:.1f} % ({worst.name}, {worst.images} images) to "
+        f"{100 * best.accuracy:.1f} % ({best.name}, {best.images} images)"
+    ) in text
     table = "\n".join(ranking_lines(found))
     assert "95 %]" not in table
     assert "between the 3 groups" in table
@@ -202,8 +243,21 @@ def test_the_card_says_how_groups_were_left_out(tmp_path):
     assert "95 % interval" not in card.split("## How good it is")[1].split("\n\n")[2]
 
 
-def test_a_learning_curve_can_leave_one_group_out():
-    assert learning_curve(data_of(4), "centroid", cv=LEAVE, n_jobs=1).folds == 4
+def test_a_learning_curve_of_few_groups_has_no_intervals_and_no_forecast():
+    curve = learning_curve(data_of(4, signal=3.0), "centroid", cv=LEAVE, n_jobs=1)
+    assert curve.folds == 4
+    assert {point.interval for point in curve.points} == {None}
+    assert (curve.verdict, curve.forecasts) == ("unknown", ())
+    assert "there are only 4 groups" in curve.sentence
+    assert LearningCurve.from_dict(curve.to_dict()) == curve
+    assert "none" in render_learning_curve(curve)
+    assert "none" in curve._repr_html_() or "4 groups" in curve._repr_html_()
+    assert "[" not in repr(curve)
+    assert np.isnan(curve.to_frame()["accuracy_low"]).all()
+    legend = LearningCurveDisplay.from_learning_curve(curve).ax_.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["measured"]
+    many = learning_curve(data_of(12, signal=3.0), "centroid", cv=3, n_jobs=1)
+    assert all(0 <= point.interval[0] <= point.interval[1] <= 1 for point in many.points)
 
 
 def test_evaluate_shows_groups(tmp_path):

@@ -171,3 +171,17 @@ def test_what_is_no_share_is_refused(arguments, message):
         share_interval(*arguments)
     with pytest.raises(ParameterError, match="level"):
         share_interval([1, 0], level=95)
+
+
+def test_a_class_in_one_group_makes_the_interval_of_the_balanced_accuracy_wide():
+    """The right share of class 1 in other groups is unknown, though all its images agree."""
+    y = np.repeat([0, 1], [120, 40])
+    right = np.ones(160)
+    right[:12] = 0
+    spread = np.concatenate([np.arange(120) % 12, np.arange(40) % 12])
+    alone = np.concatenate([np.arange(120) % 12, np.zeros(40, int)])
+    many, one = (mean_share_interval(right, y, groups) for groups in (spread, alone))
+    assert many[0] > 0.8
+    assert one[0] < 0.65
+    single = mean_share_interval(right, y, np.arange(160))  # a group of one image is no site
+    assert single[0] > 0.85

@@ -23,6 +23,7 @@ from tlfeatures.metrics.intervals import score_intervals
 from tlfeatures.metrics.resampling import resample_counts
 from tlfeatures.metrics.scores import pooled_scores
 from tlfeatures.models.evaluate import evaluate
+from tlfeatures.terminal.fit_text import render_fit
 
 
 def run(*arguments):
@@ -147,7 +148,7 @@ def test_a_scorer_that_needs_every_class_says_which_one_a_fold_lacks(scoring, ca
     assert record["score"] is record["mean"] is None
     assert "no tested image is of c in fold" in record["reason"]
     assert found.scores["roc_auc"]["score"] is not None
-    assert "in fold" in found.scores["roc_auc"]["reason"]
+    assert "in fold" in found.scores["roc_auc"]["folds_reason"]
     assert "Traceback" not in caplog.text
 
 
@@ -168,6 +169,25 @@ def test_a_fit_ranked_by_such_a_scorer_is_one_line(tmp_path):
     shown = run("fit", tmp_path / "p.h5", *given)
     assert "ROC AUC of folds of logreg: " in shown.stdout
     assert "no tested image is of c in fold" in shown.stdout
+
+
+def test_the_scores_of_folds_have_a_reason_of_their_own(tmp_path):
+    """With few groups, the pooled score has no interval; that is no reason for missing folds."""
+    plain = dataset(90, classes="abc")
+    sites = [f"site{i // 3 % 3}" for i in range(90)]
+    data = replace(plain, groups=np.where(plain.y == "c", "only", sites))
+    found = fit(data, "logreg", cv=4, model=tmp_path / "head.model")
+    record = found.ranking[0].scores["roc_auc"]
+    assert record["mean"] is None
+    assert "no tested image is of" in record["folds_reason"]
+    assert "only 4 groups" not in record["folds_reason"]
+    assert "only 4 groups" in record["reason"]
+    assert "no tested image" not in record["reason"]
+    text = render_fit(found)
+    assert "ROC AUC of folds of logreg: no tested image is of" in text
+    assert "With only 4 groups" in text
+    card = (tmp_path / "head.model.md").read_text()
+    assert "ROC AUC of folds: no tested image is of" in card
 
 
 def test_a_head_without_probabilities_has_reasons():

@@ -21,8 +21,9 @@ from tlfeatures.metrics.conformal import (
     label_sets,
     units_needed,
 )
+from tlfeatures.models.joined_predictions import join_predictions, with_unreadable
 from tlfeatures.models.label_summary import LabelSummary
-from tlfeatures.models.predictions import Predictions, join_predictions, with_unreadable
+from tlfeatures.models.predictions import Predictions
 from tlfeatures.reports.page.contents import OPTIONAL
 from tlfeatures.terminal.prediction_lines import CsvLines, CsvStyle, JsonLines
 from tlfeatures.terminal.prediction_output import summary_lines

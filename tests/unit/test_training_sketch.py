@@ -148,6 +148,21 @@ def test_an_evaluation_leaves_copies_out_and_names_them(model, trained, tmp_path
 def test_copies_are_tested_if_the_dataset_has_no_limit(model, trained):
     found = model.evaluate(labelled(copied(trained[:30], 9), near_duplicates=None))
     assert (found.tested, found.nearly_seen) == (30, None)
+    assert found.not_searched == "there is no limit of their similarity (--near-duplicates)"
+    assert found.to_dict()["not_searched"] == found.not_searched
+    said = f"copies of training images were not searched: {found.not_searched}"
+    assert said in render_evaluation(found)
+    assert said in found._repr_html_()
+    assert model.evaluate(labelled(photographs(10, 40))).not_searched is None
+
+
+def test_an_embedding_that_recognises_no_copies_is_said():
+    other = Model.fit(make_head("logreg"), dataset(60))
+    assert other.sketch is None
+    found = other.evaluate(dataset(30))
+    assert found.not_searched == f"the embedding {other.embedding} does not recognise copies"
+    lines = render_evaluation(found).splitlines()
+    assert sum("were not searched" in line for line in lines) == 1
 
 
 def test_a_dataset_of_nothing_but_copies_is_refused(model, trained):

@@ -253,8 +253,9 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     }
     groups = stored["group_scores"]
     if groups is not None:
-        worst = [{name: group[name] for name in _GROUP} for group in groups["worst"]]
-        groups = {**groups, "worst": worst}
+        ends = {name: groups[name] and _of_group(groups[name]) for name in ("lowest", "highest")}
+        known = {name: groups[name] for name in _GROUPS}
+        groups = {**known, **ends, "worst": list(map(_of_group, groups["worst"]))}
     parts = {
         "ranking": ranking,
         "backbones": backbones,
@@ -308,8 +309,8 @@ _BACKBONE: dict[str, Any] = {
     "images_per_second": float | int | None,
 }
 _GROUPS: dict[str, Any] = {
-    **{"count": int, "worst": list},
-    **dict.fromkeys(("lowest", "highest"), float | int),
+    **{"count": int, "worst": list, "too_small": int, "small_names": list},
+    **dict.fromkeys(("lowest", "highest"), dict | None),
 }
 _GROUP: dict[str, Any] = {
     **{"name": str, "images": int, "accuracy": float | int},
@@ -346,9 +347,15 @@ def _check_ranking(path: Path, stored: Mapping[str, Any]) -> None:
         raise FormatError(f"{path} is damaged: its ranking is empty; {remedy(path)}")
 
 
+def _of_group(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: group[name] for name in _GROUP}
+
+
 def _check_groups(path: Path, groups: Any) -> None:
     check_kinds(path, groups, _GROUPS)
-    for group in groups["worst"]:
+    check_items(path, "small_names", groups["small_names"], str)
+    ends = (groups[name] for name in ("lowest", "highest") if groups[name] is not None)
+    for group in [*groups["worst"], *ends]:
         check_kinds(path, group, _GROUP)
         check_interval(path, group["interval"])
     if not groups["worst"]:

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.benchmark_result import Benchmark
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.stratified_folds import Fold, cut, fewest
+from tlfeatures.dataset.stratified_folds import Fold, fewest
 from tlfeatures.errors import ParameterError
+from tlfeatures.metrics.parts import divide
 from tlfeatures.metrics.targets import Target, check_enough
 from tlfeatures.models.operating_point import OperatingPoint, check_class, measured_point
-
-_PARTS = 5  # of the tested images of a single fold, to choose the threshold and to score it
 
 
 def check_point(
@@ -80,19 +79,10 @@ def point_of(
     groups = _groups(data, tested)
     y, fold = np.searchsorted(data.classes, data.y[tested]), entry.fold[tested]
     if len(np.unique(fold)) < 2:
-        fold = _parts(data.y[tested] == label, groups)
+        alone = np.arange(len(tested)) if groups is None else groups
+        fold = divide(alone, data.y[tested] == label)
     return measured_point(target, label, data.classes, y, entry.probabilities[tested], fold, groups)
 
 
 def _groups(data: Dataset, rows: NDArray[np.int_]) -> NDArray[np.int64] | None:
     return None if data.together is None else data.together[rows]
-
-
-def _parts(positive: NDArray[np.bool_], groups: NDArray[np.int64] | None) -> NDArray[np.int_]:
-    """Divide the tested images of a single fold, so that a threshold can be scored."""
-    parts = np.zeros(len(positive), int)
-    for number, (_, test) in enumerate(
-        cut(positive, groups, min(_PARTS, fewest(positive, groups)), 0)
-    ):
-        parts[test] = number
-    return parts

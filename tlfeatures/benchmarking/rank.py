@@ -144,7 +144,7 @@ def _score_of_repeats(entries: list[Entry], name: str, pooled: PooledScore | Non
     folds = [value for record in defined for value in record["folds"]]
     if pooled is None and len(defined) < len(records):
         return score_record([None], reason=_NOT_SCORED)
-    reasons = (record["reason"] for record in defined if record["mean"] is None)
+    reasons = (record["folds_reason"] for record in defined if record["mean"] is None)
     return score_record(folds, pooled, next(reasons, None))
 
 

@@ -7,8 +7,9 @@ good and partly lucky: the images on which it was chosen suit it better than new
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,6 +58,27 @@ class ChosenScore:
     def title(self) -> str:
         """What the row of this score is called in tables."""
         return f"best of {self.candidates}, corrected"
+
+    def optimism_text(self, write: Callable[[float], str | None]) -> str:
+        """Write the optimism so that it is the difference of the two scores as they are written.
+
+        The optimism itself may differ by one in the last digit: 84.9 and 84.7 differ by 0.2 also
+        if they are 84.87 and 84.74.
+
+        Parameters
+        ----------
+        write : function from float to str
+            Writes a score as a decimal number.
+
+        Returns
+        -------
+        str
+            Without a sign; empty without a corrected score.
+        """
+        if self.score is None or self.own is None:
+            return ""
+        own, corrected = (Decimal(write(value) or "0") for value in (self.own, self.score))
+        return str(abs(own - corrected))
 
     def as_pooled(self) -> PooledScore:
         """Return the corrected score and its interval like those of a head."""

@@ -39,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.equality import EqualByValue
+from tlfeatures.metrics.parts import divide
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int_]
@@ -46,7 +47,6 @@ Codes = NDArray[np.int_]
 LEVEL = 0.95  # the coverage that `fit` and `evaluate` report
 
 _MOST = 2000  # thresholds of a table
-_PARTS = 5  # parts for the measurement of coverage, if there is only one fold
 _ROUNDING = 1e-9  # 1 - 0.95 is not exactly 1 / 20
 
 
@@ -231,7 +231,7 @@ def cross_fitted(
     SetQuality, or None if the other folds of a fold have too few images for this coverage
     """
     alone = np.arange(len(y)) if groups is None else groups
-    parts = fold if len(np.unique(fold)) > 1 else _parts(alone)
+    parts = fold if len(np.unique(fold)) > 1 else divide(alone)
     values = conformity(y, predicted, probabilities)
     sets = np.zeros(probabilities.shape, bool)
     for part in np.unique(parts):
@@ -250,9 +250,3 @@ def _means(y: Codes, values: NDArray[Any], images: Codes) -> Floats:
     sums = np.bincount(y, values, minlength=len(images))
     means: Floats = np.divide(sums, images, np.full(len(sums), np.nan), where=images > 0)
     return means
-
-
-def _parts(groups: NDArray[Any]) -> Codes:
-    _, code = np.unique(groups, return_inverse=True)
-    parts: Codes = (np.random.default_rng(0).permutation(int(code.max()) + 1) % _PARTS)[code]
-    return parts

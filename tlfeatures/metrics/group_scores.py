@@ -19,6 +19,10 @@ from tlfeatures.names import counted
 # wide, and with five 15 to 27 points, whatever the groups are like (benchmarks/honesty.md).
 FEWEST_GROUPS = 10
 ENOUGH_IMAGES = 10  # a group with fewer tested images has no interval
+# A group with fewer tested images is not in the range: its accuracy is mostly chance. Of one image,
+# it is 0 or 100 %.
+FEWEST_IMAGES = 5
+_MOST_NAMED = 3  # small groups in a sentence
 MOST_SHOWN = 20  # groups in tables; there may be thousands of patients
 
 
@@ -61,26 +65,43 @@ def range_of_groups(
     Returns
     -------
     dict of name to GroupsRange or None
-        The names of `pooled_scores`. Groups that don't define a score are left out; None if no
-        group defines it.
+        The names of `pooled_scores`. Groups that don't define a score are left out, and those that
+        have fewer than five images; None if no group is left.
     """
-    names, codes = np.unique(groups, return_inverse=True)
+    names, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     weights = (codes[:, None] == np.arange(len(names))).astype(float)
     repeats = [
         pooled_scores(y, *pair, weights) for pair in zip(predicted, probabilities, strict=True)
     ]
     means = {name: np.mean([scores[name] for scores in repeats], axis=0) for name in SCORES}
-    return {name: range_of(values[~np.isnan(values)]) for name, values in means.items()}
+    return {name: range_of(values, sizes) for name, values in means.items()}
 
 
-def range_of(values: Floats) -> GroupsRange | None:
-    """Return the lowest and the highest of the scores of groups, of shape (groups,); None of none.
+def range_of(values: Floats, sizes: NDArray[np.int_]) -> GroupsRange | None:
+    """Return the lowest and the highest score of the groups that have five or more images.
 
-    All values must be defined.
+    Parameters
+    ----------
+    values : ndarray of shape (groups,), float64
+        Score of each group; NaN if the group doesn't define it.
+    sizes : ndarray of shape (groups,), int
+        Number of tested images of each group.
+
+    Returns
+    -------
+    GroupsRange or None
+        None if no group defines the score and has enough images.
     """
-    if not len(values):
+    defined = ~np.isnan(values)
+    kept = values[defined & (sizes >= FEWEST_IMAGES)]
+    if not len(kept):
         return None
-    return GroupsRange(lowest=float(values.min()), highest=float(values.max()), groups=len(values))
+    return GroupsRange(
+        lowest=float(kept.min()),
+        highest=float(kept.max()),
+        groups=len(kept),
+        too_small=int(defined.sum()) - len(kept),
+    )
 
 
 @dataclass(frozen=True)
@@ -116,20 +137,54 @@ class GroupScores:
         Number of groups that have tested images.
     worst : list of GroupScore
         The groups with the lowest accuracies, the worst first; of equal ones, the larger first.
-    lowest, highest : float
-        Accuracies of the worst and of the best group.
+        Groups with fewer than five images come after all others.
+    lowest, highest : GroupScore or None
+        The worst and the best of the groups with five or more images; None if there are none. Of
+        equal ones, the larger.
+    too_small : int
+        Number of groups with fewer than five images.
+    small_names : list of str
+        Names of the first 20 of these groups.
     """
 
     count: int
     worst: list[GroupScore]
-    lowest: float
-    highest: float
+    lowest: GroupScore | None
+    highest: GroupScore | None
+    too_small: int
+    small_names: list[str]
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> GroupScores:
         """Read what `dataclasses.asdict` returned."""
+        ends = {
+            name: None if facts[name] is None else GroupScore(**facts[name])
+            for name in ("lowest", "highest")
+        }
         worst = [GroupScore(**group) for group in facts["worst"]]
-        return cls(facts["count"], worst, facts["lowest"], facts["highest"])
+        return cls(**{**facts, **ends, "worst": worst})
+
+    def order_in_words(self) -> str:
+        """Describe the order of the groups in tables."""
+        if not self.too_small:
+            return "the worst first"
+        return f"the worst first, groups with fewer than {FEWEST_IMAGES} images last"
+
+    def left_out(self) -> str:
+        """Name the groups that are too small for the range, to end a sentence; empty without any.
+
+        For example "; 2 groups with fewer than 5 images are left out (site4, site5)".
+        """
+        if not self.too_small:
+            return ""
+        are = "is" if self.too_small == 1 else "are"
+        names = self.small_names[:_MOST_NAMED]
+        more = self.too_small - len(names)
+        rest = f" and {more:,} more" if more else ""
+        return (
+            f"; {counted(self.too_small, 'group')} with fewer than {FEWEST_IMAGES} images {are} "
+            f"left out ({', '.join(names)}{rest})"
+        )
 
 
 def score_groups(
@@ -161,14 +216,19 @@ def score_groups(
     names, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     shares = np.bincount(codes, weights=values) / sizes
     bounds = wilson(shares, sizes)
-    order = np.lexsort((names, -sizes, shares.round(12)))
-    worst = [
-        GroupScore(
-            str(names[code]),
-            int(sizes[code]),
-            float(shares[code]),
-            bounds[code].tolist() if sizes[code] >= ENOUGH_IMAGES else None,
-        )
-        for code in order[:most]
-    ]
-    return GroupScores(len(names), worst, float(shares.min()), float(shares.max()))
+    small = sizes < FEWEST_IMAGES
+    order = np.lexsort((names, -sizes, shares.round(12), small))
+    best_first = np.lexsort((names, -sizes, -shares.round(12), small))
+
+    def score_of(code: int) -> GroupScore:
+        interval = bounds[code].tolist() if sizes[code] >= ENOUGH_IMAGES else None
+        return GroupScore(str(names[code]), int(sizes[code]), float(shares[code]), interval)
+
+    return GroupScores(
+        count=len(names),
+        worst=[score_of(code) for code in order[:most]],
+        lowest=None if small.all() else score_of(order[0]),
+        highest=None if small.all() else score_of(best_first[0]),
+        too_small=int(small.sum()),
+        small_names=names[small][:MOST_SHOWN].tolist(),
+    )

@@ -176,8 +176,8 @@ def share_interval(
     ----------
     E. Wilson (1927), Probable inference, the law of succession, and statistical inference,
     Journal of the American Statistical Association 22, 209-212.
-    P. Kott and D. Carr (1997), Developing an estimation strategy for a pesticide data program,
-    Journal of Official Statistics 13, 367-383: Wilson's interval with an effective size and t.
+    P. Kott (2017), A note on Wilson coverage intervals for proportions estimated from complex
+    samples, Survey Methodology 43: Wilson's interval for other samples than independent images.
     E. Korn and B. Graubard (1998), Confidence intervals for proportions with small expected number
     of positive counts estimated from survey data, Survey Methodology 24, 193-201: the effective
     size with degrees of freedom.
@@ -233,6 +233,9 @@ def mean_share_interval(
     the mean, because the shares of a group depend on each other, and the number of images of each
     class is divided by it.
 
+    A class whose images are all in one group counts as one image. The images can't show how much
+    its recall differs between groups, and the design effect contains nothing of it.
+
     References
     ----------
     G. Zou and A. Donner (2008), Construction of confidence limits about effect measures: a general
@@ -253,7 +256,11 @@ def mean_share_interval(
         quantile, design_effect = _between_groups(
             members, weights, deviations, variance, float(shares.mean()), level
         )
-    bounds = _wilson(shares, sizes / design_effect, quantile)
+    effective = sizes / design_effect
+    if groups is not None and len(sizes) > 1:
+        pairs = np.unique(np.column_stack([classes, members]), axis=0)
+        effective[np.bincount(pairs[:, 0]) == 1] = 1
+    bounds = _wilson(shares, effective, quantile)
     mean = float(shares.mean())
     if len(sizes) == 1:
         return float(bounds[0, 0]), float(bounds[0, 1])

@@ -180,8 +180,8 @@ def share(right: Bools, of: Bools, groups: Groups | None, empty: str) -> PooledS
     if groups is None or reason is None:
         interval = share_interval(right[of], None if groups is None else groups[of])
         return PooledScore(score=score, interval=[*interval], reason=None, groups_range=None)
-    shares = [right[of & (groups == group)].mean() for group in np.unique(groups[of])]
-    between = range_of(np.array(shares))
+    _, codes, sizes = np.unique(groups[of], return_inverse=True, return_counts=True)
+    between = range_of(np.bincount(codes, right[of]) / sizes, sizes)
     return PooledScore(score=score, interval=None, reason=reason, groups_range=between)
 
 

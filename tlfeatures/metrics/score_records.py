@@ -26,12 +26,15 @@ class GroupsRange(TypedDict):
     ----------
     lowest, highest : float
     groups : int
-        Number of groups that define the score.
+        Number of groups in the range: they define the score and have five or more images.
+    too_small : int
+        Number of groups that define the score and have fewer images. They are left out.
     """
 
     lowest: float
     highest: float
     groups: int
+    too_small: int
 
 
 class PooledScore(TypedDict):
@@ -65,11 +68,14 @@ class Score(PooledScore):
         doesn't define the score. The standard deviation of a single fold is None.
     folds : list of float or None
         Scores of the folds. With several repeats, those of the first repeat come first.
+    folds_reason : str or None
+        Explanation if the mean is None. `reason` is about the pooled score and its interval.
     """
 
     mean: float | None
     std: float | None
     folds: list[float | None]
+    folds_reason: str | None
 
 
 def score_record(
@@ -87,7 +93,8 @@ def score_record(
         Pooled score. Without it, the score is the mean of the folds and has no interval, as for
         scikit-learn's scorers: they need the fitted head, and can't score pooled predictions.
     reason : str, optional
-        Reason if some folds don't define the score.
+        Reason if some folds don't define the score. It becomes `folds_reason`, and `reason` too if
+        there is no pooled score.
     """
     values = np.array(folds, np.float64)  # NumPy turns None into NaN
     mean = finite_or_none(values.mean())
@@ -98,11 +105,12 @@ def score_record(
     return Score(
         score=pooled["score"],
         interval=pooled["interval"],
-        reason=pooled["reason"] or (reason if mean is None else None),
+        reason=pooled["reason"],
         groups_range=pooled["groups_range"],
         mean=mean,
         std=finite_or_none(values.std(ddof=1)) if len(values) > 1 else None,
         folds=[finite_or_none(value) for value in values],
+        folds_reason=reason if mean is None else None,
     )
 
 
@@ -152,7 +160,10 @@ def score_line(name: str, scores: Mapping[str, PooledScore] | Mapping[str, Score
 
 
 def range_line(found: GroupsRange) -> str:
-    """Write a range with three digits, for example "0.863 to 0.941 between the 3 groups"."""
+    """Write a range with three digits, for example "0.863 to 0.941 between the 3 groups".
+
+    With groups that are too small, it is "0.863 to 0.941 between 3 of 5 groups".
+    """
     return f"{found['lowest']:.3f} to {found['highest']:.3f} {_between(found)}"
 
 
@@ -167,7 +178,10 @@ def range_text(scoring: str, found: GroupsRange | None) -> str:
 
 
 def _between(found: GroupsRange) -> str:
-    return "in the only group" if found["groups"] == 1 else f"between the {found['groups']} groups"
+    count, total = found["groups"], found["groups"] + found["too_small"]
+    if count < total:
+        return f"{'in' if count == 1 else 'between'} {count} of {total} groups"
+    return "in the only group" if count == 1 else f"between the {count} groups"
 
 
 def spread_text(scoring: str, record: PooledScore) -> str:

@@ -56,7 +56,7 @@ def group_table(groups: GroupScores | None) -> str:
     return table_html(
         ["group", "images", "accuracy, %", "95 % interval"],
         rows,
-        caption="Accuracy of each group, the worst first",
+        caption=f"Accuracy of each group, {groups.order_in_words()}",
         most=len(rows),
         total=groups.count,
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.spec import Spec
+from tlfeatures.metrics.chosen import ChosenScore
 from tlfeatures.metrics.score_records import range_line
 from tlfeatures.metrics.scores import score_name
 from tlfeatures.models.backbone_facts import plain_backbones
@@ -191,6 +192,8 @@ def _scores(name: str, facts: Facts) -> Iterator[str]:
     for key, row in facts["scores"].items():
         if row.get("reason"):
             reasons.setdefault(row["reason"], []).append(score_name(key))
+        if folds and row.get("folds_reason") not in (None, row.get("reason")):
+            reasons.setdefault(row["folds_reason"], []).append(f"{score_name(key)} of folds")
     if reasons:
         missing = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
         yield ""
@@ -222,7 +225,7 @@ def _corrected(facts: Facts) -> Iterator[str]:
         yield (
             f"Corrected for this choice, its {score_name(name)} is {number(score['score'])}"
             f"{between}. Expect this on new images like these. The value in the table is "
-            f"{number(score['optimism'])} too good."
+            f"{ChosenScore(**score).optimism_text(number)} too good."
         )
     yield ""
 

@@ -60,6 +60,9 @@ class ModelEvaluation(Evaluation):
     nearly_seen : tuple of str, or None
         Ids of images that are near-duplicates of images that the model was fitted on, for example
         resized copies. They are left out. None if near-duplicates were not searched.
+    not_searched : str or None
+        Why near-duplicates were not searched, so that such copies may be among the tested images;
+        None if they were searched.
     outliers : int or None
         Number of tested images that are outliers; None if the model has no detector.
     sets : dict or None
@@ -82,6 +85,7 @@ class ModelEvaluation(Evaluation):
     sets: dict[str, Any] | None
     failed: list[dict[str, str]]
     operating_point: OperatingPoint | None = None
+    not_searched: str | None = None
 
     def _facts(self) -> dict[str, Cell]:
         point = self.operating_point
@@ -90,6 +94,7 @@ class ModelEvaluation(Evaluation):
             "source": self.source,
             "tested": counted(self.tested, "image"),
             "left out": left_out_words(self.seen, self.nearly_seen),
+            "copies": not_searched_words(self.not_searched),
             "outliers": self.outliers,
             "prediction sets": None if self.sets is None else sets_text(self.sets),
             "unreadable": len(self.failed) or None,
@@ -108,11 +113,22 @@ class ModelEvaluation(Evaluation):
             "images": self.images,
             "seen": self.seen,
             "nearly_seen": None if self.nearly_seen is None else list(self.nearly_seen),
+            "not_searched": self.not_searched,
             "outliers": self.outliers,
             "sets": self.sets,
             "failed": self.failed,
             "operating_point": None if point is None else point.to_dict(),
         }
+
+
+def not_searched_words(reason: str | None) -> str | None:
+    """Say that resaved copies of training images were not searched, and why; None if they were."""
+    if reason is None:
+        return None
+    return (
+        "only files with the same bytes were left out; resaved or resized copies of training "
+        f"images were not searched: {reason}"
+    )
 
 
 def left_out_words(seen: int, nearly_seen: tuple[str, ...] | None) -> str | None:
@@ -277,6 +293,7 @@ def _evaluation_of(
         images=len(data.y) + left_out.seen + len(left_out.near_duplicates or ()),
         seen=left_out.seen,
         nearly_seen=left_out.near_duplicates,
+        not_searched=left_out.not_searched,
         outliers=None if loaded.outliers is None else int(loaded.outliers.flags(data.X).sum()),
         sets=_measured_sets(loaded, data, predicted, table),
         failed=failed,

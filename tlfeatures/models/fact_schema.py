@@ -73,14 +73,19 @@ def _interval(value: Any) -> bool:
     return list_of(is_number)(value) and len(value) == 2
 
 
-_RANGE = record({"lowest": is_number, "highest": is_number, "groups": is_count})
+_RANGE = record(
+    {
+        **dict.fromkeys(("lowest", "highest"), is_number),
+        **dict.fromkeys(("groups", "too_small"), is_count),
+    }
+)
 _SCORE = record(
     {
         **dict.fromkeys(("score", "mean", "std"), optional(is_number)),
         "interval": optional(_interval),
         "groups_range": optional(_RANGE),
         "folds": list_of(optional(is_number)),
-        "reason": optional(is_text),
+        **dict.fromkeys(("reason", "folds_reason"), optional(is_text)),
     }
 )
 _CHOSEN = record(

@@ -15,8 +15,9 @@ from tlfeatures.features.images.read_ahead import ImageToRead
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.input_images import named_images_in_parts
+from tlfeatures.models.joined_predictions import with_unreadable
 from tlfeatures.models.prediction_sets import sets_of
-from tlfeatures.models.predictions import Prediction, Predictions, with_unreadable
+from tlfeatures.models.predictions import Prediction, Predictions
 from tlfeatures.progress import Progress, shown_progress
 
 VALUE_RANGE = "tlfeatures extract --value-range {}"  # how a model gets a range of values

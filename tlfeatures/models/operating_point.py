@@ -111,6 +111,32 @@ class OperatingPoint:
             f"{self.threshold:.4g} or more): {shown}"
         )
 
+    def short_sentences(self, classes: Sequence[str]) -> list[str]:
+        """Describe the rule and its scores out of fold in two sentences, for the terminal.
+
+        Parameters
+        ----------
+        classes : sequence of str
+            Names of all classes.
+        """
+        shown = {name: _shown(self.scores[name]) for name in SCORES}
+        return [
+            self._rule(classes),
+            f"With these labels, the shares of right labels are {shown['recall']} of the images of "
+            f"{self.label} (recall), {shown['precision']} of the images labelled {self.label} "
+            f"(precision), {shown['specificity']} of the other images (specificity), and "
+            f"{shown['accuracy']} of all images.",
+        ]
+
+    def _rule(self, classes: Sequence[str]) -> str:
+        other = next(name for name in classes if name != self.label)
+        otherwise = other if len(classes) == 2 else "the most probable other class"
+        return (
+            f"Operating point {self.at} of {self.label}: the label is {self.label} if the "
+            f"probability of {self.label} is {self.threshold:.4g} or more, and otherwise "
+            f"{otherwise}."
+        )
+
     def sentences(self, classes: Sequence[str]) -> list[str]:
         """Describe the rule, and the scores out of fold, in plain words.
 
@@ -119,14 +145,10 @@ class OperatingPoint:
         classes : sequence of str
             Names of all classes.
         """
-        other = next(name for name in classes if name != self.label)
-        otherwise = other if len(classes) == 2 else "the most probable other class"
         units = ", and the intervals are about images of new groups" if self.grouped else ""
         shown = {name: _shown(self.scores[name]) for name in SCORES}
         return [
-            f"Operating point {self.at} of {self.label}: the label is {self.label} if the "
-            f"probability of {self.label} is {self.threshold:.4g} or more, and otherwise "
-            f"{otherwise}.",
+            self._rule(classes),
             f"With these labels, recall is {shown['recall']}: the share of the images of "
             f"{self.label} that are labelled {self.label}. Precision is {shown['precision']}: the "
             f"share of the images labelled {self.label} that are {self.label}. Specificity is "

@@ -67,6 +67,14 @@ class Probabilities:
         )
 
     @property
+    def line(self) -> str:
+        """How far the probabilities are from the truth, in a line for the terminal."""
+        return (
+            f"probabilities: on average {100 * self.calibration_error:.1f} percentage points away "
+            "from the share of right labels"
+        )
+
+    @property
     def _fitted_on(self) -> str:
         saved = "" if self.images is None else f"{self.images:,} in the saved model"
         if self.fold_images is None:

@@ -60,10 +60,13 @@ class LeftOut:
     near_duplicates : tuple of str, or None
         Ids of near-duplicates of images that the model was fitted on. None if they were not
         searched.
+    not_searched : str or None
+        Why near-duplicates were not searched; None if they were.
     """
 
     seen: int
     near_duplicates: tuple[str, ...] | None
+    not_searched: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def embeddings_of_dataset(
         data, seen = data.take(np.flatnonzero(new)), int((~new).sum())
     thresholds = [part.near_duplicates for part in data.parts]
     known = _near_duplicates(model, data.X, thresholds)
-    left_out = _left_out(seen, data.ids, known, data.file)
+    left_out = _left_out(model, seen, data.ids, known, data.file)
     return data if known is None else data.take(np.flatnonzero(~known)), left_out
 
 
@@ -191,7 +194,7 @@ def embeddings_of_source(
         )
     thresholds = [least_similarity(options.near_duplicates, part.spec) for part in model.backbones]
     known = _near_duplicates(model, X, thresholds)
-    left_out = _left_out(seen, read.ids, known, folder)
+    left_out = _left_out(model, seen, read.ids, known, folder)
     if known is not None:
         X, read = X[~known], read.take(~known)
     digests = np.frombuffer(b"".join(manifest.digests[row] for row in read.rows), np.uint8)
@@ -287,6 +290,7 @@ def _near_duplicates(
 
 
 def _left_out(
+    model: FittedHead,
     seen: int,
     ids: NDArray[np.str_],
     known: NDArray[np.bool_] | None,
@@ -294,7 +298,7 @@ def _left_out(
 ) -> LeftOut:
     """Return what is left out; an error if nothing remains."""
     if known is None:
-        return LeftOut(seen, None)
+        return LeftOut(seen, None, _why_not_searched(model))
     if known.all():
         of_them = f"fitted on {seen:,} of them, and " if seen else ""
         raise DatasetError(
@@ -303,3 +307,10 @@ def _left_out(
             "model was not fitted on, or --near-duplicates off to test near-duplicates"
         )
     return LeftOut(seen, tuple(ids[known].tolist()))
+
+
+def _why_not_searched(model: FittedHead) -> str:
+    """Say why near-duplicates of training images were not searched."""
+    if model.sketch is None:
+        return f"the embedding {model.embedding} does not recognise copies"
+    return "there is no limit of their similarity (--near-duplicates)"

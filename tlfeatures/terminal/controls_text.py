@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tlfeatures.names import SURELY, number
-from tlfeatures.terminal.tables import filled, interval, table
+from tlfeatures.terminal.tables import interval, table
 
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.comparison import Comparison
-
-_NOTE = (
-    "Controls are simple rules on the same folds, which the best head must beat. better: whether "
-    "the best head is surely better, by a paired bootstrap over images or groups."
-)
+    from tlfeatures.benchmarking.control import Control
 
 
 def controls_lines(comparison: Comparison) -> list[str]:
@@ -34,15 +31,23 @@ def controls_lines(comparison: Comparison) -> list[str]:
     for control in comparison.controls:
         if control.reason is not None:
             missing.setdefault(control.reason, []).append(control.name)
-    lines = ["", table(["control", "what it knows", "accuracy [95 %]", "better"], rows, left=2)]
+    header = ["simple rule (control)", "what it knows", _accuracy(shown), "best head better"]
+    lines = ["", table(header, rows, left=2)]
     lines += [f"no {', no '.join(names)}: {reason}" for reason, names in missing.items()]
-    return [*lines, "", filled(_sampled(comparison) or _NOTE)]
+    return lines + _sampled(comparison)
 
 
-def _sampled(comparison: Comparison) -> str:
-    """Return the note with the size of the sample, if the controls were tested on one."""
+def _accuracy(shown: Sequence[Control]) -> str:
+    """Return the title of the column of accuracies; with few groups, they have no intervals."""
+    return "accuracy [95 %]" if any(control.interval for control in shown) else "accuracy"
+
+
+def _sampled(comparison: Comparison) -> list[str]:
+    """Give a line with the size of the sample, if the controls were tested on one."""
     largest, *others = comparison.controls
     images = max((control.images for control in others), default=0)
     if not 0 < images < largest.images:
-        return ""
-    return f"{_NOTE} A sample of {images:,} of {largest.images:,} tested images was used."
+        return []
+    return [
+        f"A sample of {images:,} of {largest.images:,} tested images was used for the controls."
+    ]

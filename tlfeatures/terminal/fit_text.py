@@ -52,14 +52,15 @@ def render_fit(result: FitResult) -> str:
             lines += [f"\n{_folds(ranking[0])}", *missing_lines(_missing_in_folds(ranking[0]))]
     lines += controls_lines(result.benchmark.comparison)
     lines += ["", *verdict_lines(result.benchmark.comparison)]
-    if result.probabilities is not None:
-        lines.append(filled(result.probabilities.sentence))
-    if result.point_sentences:
-        lines += ["", *map(filled, result.point_sentences)]
+    if result.operating_point is not None:
+        point = result.operating_point
+        lines += ["", *map(filled, point.short_sentences(study["classes"]))]
     if result.model_file is None:
         lines.append("\nNo model was saved; -o MODEL saves the best head.")
     else:
         lines.append(_refitted(result, result.model_file))
+        if result.probabilities is not None:
+            lines.append(result.probabilities.line)
         lines += _sets_lines(result)
     return "\n".join(lines)
 
@@ -113,7 +114,7 @@ def _missing_in_folds(rank: Rank) -> Iterator[tuple[str, str, str | None]]:
     """Give head, score and reason of each score that a fold doesn't define."""
     for name, record in rank.scores.items():
         if record["mean"] is None and record["score"] is not None:
-            yield rank.label, f"{score_words(name)} of folds", record["reason"]
+            yield rank.label, f"{score_words(name)} of folds", record["folds_reason"]
 
 
 def _folds(rank: Rank) -> str:

@@ -26,7 +26,7 @@ def group_lines(groups: GroupScores | None, of: str = "") -> list[str]:
         [group.name, f"{group.images:,}", number(group.accuracy), interval(group.interval)]
         for group in groups.worst
     ]
-    title = f"accuracy by group{f' of {of}' if of else ''}, the worst first"
+    title = f"accuracy by group{f' of {of}' if of else ''}, {groups.order_in_words()}"
     lines = ["", title, table(["group", "images", "accuracy", "95 % interval"], rows)]
     more = groups.count - len(rows)
     return [*lines, f"and {more:,} more {'group' if more == 1 else 'groups'}"] if more else lines

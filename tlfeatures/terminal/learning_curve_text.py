@@ -26,7 +26,7 @@ def render_learning_curve(curve: LearningCurve) -> str:
     ]
     if curve.weights == "random":
         lines.append(RANDOM_WEIGHTS)
-    low, high = min(p.interval[0] for p in points), max(p.interval[1] for p in points)
+    low, high = min(_bounds(p)[0] for p in points), max(_bounds(p)[1] for p in points)
     ends = f"{low:.3f}{high:{_PLOT - 5}.3f}"
     header = ["images per class", "training images", "accuracy", "95 % interval", ends]
     lines += ["", table(header, [_point_row(point, low, high) for point in points])]
@@ -49,11 +49,16 @@ def render_learning_curve(curve: LearningCurve) -> str:
 _PLOT = 24  # characters
 
 
+def _bounds(point: CurvePoint) -> tuple[float, float]:
+    """Return the ends of the point's line in the plot: its interval, or else the accuracy alone."""
+    return point.interval or (point.accuracy, point.accuracy)
+
+
 def _point_row(point: CurvePoint, low: float, high: float) -> list[str]:
     scale = (_PLOT - 1) / max(high - low, 1e-9)
     start, middle, end = (
         round((value - low) * scale)
-        for value in (point.interval[0], point.accuracy, point.interval[1])
+        for value in (_bounds(point)[0], point.accuracy, _bounds(point)[1])
     )
     bar = " " * start + "-" * (end - start + 1)
     return [

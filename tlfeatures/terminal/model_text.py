@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 def render_evaluation(result: ModelEvaluation) -> str:
     """What was tested, each score with its interval, and the confusion matrix."""
-    from tlfeatures.models.evaluate import left_out_words
+    from tlfeatures.models.evaluate import left_out_words, not_searched_words
 
+    not_searched = not_searched_words(result.not_searched)
     left_out = left_out_words(result.seen, result.nearly_seen)
     lines = [
         f"{result.source}: {result.images:,} images",
         *([f"left out: {left_out}"] if left_out else []),
+        *([not_searched] if not_searched else []),
         f"{result.head} on {result.embedding} of {result.model or 'the model'}; "
         f"{result.tested:,} images tested, on which the model was not fitted",
     ]

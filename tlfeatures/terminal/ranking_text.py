@@ -13,42 +13,48 @@ from tlfeatures.terminal.tables import filled, score_words, spread, table
 if TYPE_CHECKING:
     from tlfeatures.benchmarking.comparison import Comparison, Rank
 
-_MARK = (
-    "*: the best head, or a head not significantly different from the best. No mark: significantly "
-    "different from the best. ?: can't be tested against the best."
-)
-_BY = "the bootstrap estimates by how much (after Tsamardinos, Greasidou and Borboudakis 2018)."
+_MOST_SENTENCES = 4  # of the verdict; the page has all
+_INTERVAL = "[95 %]: of very many new images, the head would probably reach a score in this range."
+_CORRECTED = "expect this on new images; the luck of being the best on these is left out."
 _SPREAD = "std of folds: how much the first score differs between the folds (standard deviation)."
-_SECONDS = "fit s: seconds to fit the head, mean over the folds."
+_MARK = (
+    "*: the best head, or not significantly worse. p: probability of so large a difference by "
+    "chance if all heads are equally good; it is significant if p is at most 0.05."
+)
+_UNTESTED = " ?: can't be tested."
+_WITHIN = "within 1 point: probability that the head is at most 1 percentage point better or worse."
 _MARKS = {"best": "*", "not different": "*", "different": "", "untested": "?"}
 
 
 def ranking_lines(comparison: Comparison) -> list[str]:
     """Give the table of heads, the reasons for what is missing, and the methods."""
-    from tlfeatures.benchmarking.comparison import CORRECTED, INTERVALS, WITHIN
-
     ranking, scoring = comparison.ranking, comparison.scoring
-    intervals = any(rank.scores[scoring]["interval"] for rank in ranking)
-    notes = [f"{INTERVALS}."] if intervals else []
-    corrected = comparison.corrected(scoring)
-    if corrected is not None:
-        notes.append(f"{corrected.title}: {CORRECTED}; {_BY}")
-    if comparison.folds > 1:
-        notes.append(_SPREAD)
-    if len(ranking) > 1:
-        notes += [f"{comparison.test_method}.", _MARK]
-    if comparison.has_within:
-        notes.append(f"{WITHIN}.")
-    notes.append(_SECONDS)
     missing = missing_lines([*_missing_of_chosen(comparison), *_missing_of(ranking, scoring)])
     of = comparison.name_of(ranking[0]) if len(ranking) > 1 else ""
     groups = group_lines(comparison.group_scores, of)
-    return [_ranks(comparison), *missing, *groups, "", *map(filled, notes)]
+    return [_ranks(comparison), *missing, *groups, *_notes(comparison)]
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """Explain the columns and rows of the table, each in a line or two."""
+    ranking, scoring = comparison.ranking, comparison.scoring
+    corrected = comparison.corrected(scoring)
+    notes = [_INTERVAL] if any(rank.scores[scoring]["interval"] for rank in ranking) else []
+    if corrected is not None:
+        notes.append(f"{corrected.title}: {_CORRECTED}")
+    if comparison.folds > 1:
+        notes.append(_SPREAD)
+    if len(ranking) > 1:
+        is_untested = any(rank.standing == "untested" for rank in ranking)
+        notes.append(_MARK + (_UNTESTED if is_untested else ""))
+    if comparison.has_within:
+        notes.append(_WITHIN)
+    return ["", *map(filled, notes)] if notes else []
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:
-    """Give the sentences of the verdict, each on lines of its own."""
-    return [filled(sentence) for sentence in comparison.verdict]
+    """Give the first four sentences of the verdict, each on lines of its own."""
+    return [filled(sentence) for sentence in comparison.verdict[:_MOST_SENTENCES]]
 
 
 def _missing_of_chosen(comparison: Comparison) -> Iterator[tuple[str, str, str | None]]:
@@ -71,10 +77,12 @@ def _missing_of(ranking: list[Rank], scoring: str) -> Iterator[tuple[str, str, s
                 )
             elif record["score"] is None:
                 yield rank.label, score_words(name), record["reason"]
-            elif name == scoring and record["interval"] is None:
-                yield rank.label, f"interval of {score_words(name)}", record["reason"]
-            elif name == scoring and record["mean"] is None:
-                yield rank.label, f"std of folds of {score_words(name)}", record["reason"]
+            elif name == scoring:
+                if record["interval"] is None and record["groups_range"] is None:
+                    yield rank.label, f"interval of {score_words(name)}", record["reason"]
+                if record["mean"] is None:
+                    what = f"std of folds of {score_words(name)}"
+                    yield rank.label, what, record["folds_reason"]
 
 
 def _ranks(comparison: Comparison) -> str:
@@ -94,7 +102,7 @@ def _ranks(comparison: Comparison) -> str:
         *(["p"] if several else []),
         *(["within 1 point"] if comparison.has_within else []),
         *(["repeats"] if repeats else []),
-        "fit s",
+        "fit seconds",
     ]
     rows = [
         [

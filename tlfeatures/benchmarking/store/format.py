@@ -75,10 +75,13 @@ ENTRY_FACTS: dict[str, Any] = {
 }
 ENTRY_SCORE: dict[str, Any] = {
     **dict.fromkeys(("score", "mean", "std"), _NUMBER),
-    **{"interval": list | None, "folds": list, "reason": str | None},
-    "groups_range": dict | None,
+    **{"interval": list | None, "folds": list, "groups_range": dict | None},
+    **dict.fromkeys(("reason", "folds_reason"), str | None),
 }
-GROUPS_RANGE: dict[str, Any] = {**dict.fromkeys(("lowest", "highest"), float | int), "groups": int}
+GROUPS_RANGE: dict[str, Any] = {
+    **dict.fromkeys(("lowest", "highest"), float | int),
+    **dict.fromkeys(("groups", "too_small"), int),
+}
 CONTROL_FACTS: dict[str, Any] = {
     **dict.fromkeys(("name", "about", "head", "key"), str),
     **dict.fromkeys(("score", "balanced_accuracy"), _NUMBER),

@@ -52,7 +52,7 @@ def _told_apart(control: Control) -> str:
     differ = "differ" if several else "differ from the files of the other classes"
     evidence = "; ".join(dict.fromkeys(control.evidence[:3]))
     return (
-        f"Caution: {files} {differ}, whatever the images show: {evidence}. The images were "
+        f"Caution: {files} {differ}, whatever the images show: {evidence}; the images were "
         "probably made in different ways, and the heads may have learned that instead of their "
         "content."
     )
@@ -70,17 +70,17 @@ def _not_beaten(control: Control, comparison: Comparison) -> str:
 _SENTENCES = {  # the most serious first
     FILE: (
         "Caution: the size, width and height of the files alone, without looking at the images, "
-        "tell the classes with an accuracy of {score}, and {head} is not surely better. The images "
+        "tell the classes with an accuracy of {score}, and {head} is not surely better; the images "
         "of the classes may have been made in different ways, and the heads may have learned that."
     ),
     PERMUTED: (
         "Caution: a head that was trained on shuffled labels has an accuracy of {score}, although "
-        "it can only guess. Training images and tested images probably have something in common "
+        "it can only guess; training images and tested images probably have something in common "
         "that they should not have, so the scores are too good."
     ),
     COLOURS: (
         "Caution: colours alone, without shapes, tell the classes with an accuracy of {score}, and "
-        "{head} is not surely better. If the colours come from the light or the background, the "
+        "{head} is not surely better; if the colours come from the light or the background, the "
         "heads may have learned that."
     ),
 }

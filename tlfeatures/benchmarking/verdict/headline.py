@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from tlfeatures.benchmarking.comparison import Comparison
 from tlfeatures.benchmarking.verdict.groups import has_few
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.metrics.chosen import ChosenScore
+from tlfeatures.metrics.group_scores import FEWEST_IMAGES
 from tlfeatures.metrics.scores import bounds_text, score_text
 from tlfeatures.names import some_of
 
@@ -29,12 +31,11 @@ def headline(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
     name, interval = comparison.name_of(first), comparison.interval_of(first, "accuracy")
     record = first.scores["accuracy"]
     score, reason = record["score"], record["reason"]
-    chosen, flattered = "", ""
+    chosen, flattered = "", []
     if corrected is not None:
-        chosen, flattered = f", the best of {comparison.choices}", _flattered(corrected)
+        chosen, flattered = f", the best of {comparison.choices},", [_flattered(corrected)]
         if corrected.score is not None:
             score, reason = corrected.score, corrected.reason
-    value = "unknown" if score is None else f"{score_text('accuracy', score)} %"
     where = f"new images like these {len(scorer.codes):,}"
     if comparison.group_scores is not None and comparison.group_scores.count > 1:
         where = f"images of other groups like these {comparison.group_scores.count:,}"
@@ -42,29 +43,37 @@ def headline(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
     lead = "" if beats else "No better than guessing. "
     missing = "" if has_few(comparison) else _without_interval(interval, score, reason)
     return [
-        f"{lead}{name}{chosen}: accuracy {value}{_between(interval)} on {where}.{flattered}"
-        f"{missing} {_against_guessing(comparison)}"
+        f"{lead}{name}{chosen} labels {_of_100(score)} {where} right{_accuracy(score, interval)}"
+        f"{_against_guessing(comparison)}{missing}",
+        *flattered,
     ]
 
 
-def _between(interval: Sequence[float] | None) -> str:
-    if interval is None:
+def _of_100(score: float | None) -> str:
+    return "an unknown share of" if score is None else f"about {100 * score:.0f} of 100"
+
+
+def _accuracy(score: float | None, interval: Sequence[float] | None) -> str:
+    if score is None:
         return ""
-    return f" (95 % interval {bounds_text('accuracy', interval)} %)"
+    between = ""
+    if interval is not None:
+        between = f", probably {bounds_text('accuracy', interval)} %: the 95 % interval"
+    return f" (accuracy {score_text('accuracy', score)} %{between})"
 
 
 def _flattered(corrected: ChosenScore) -> str:
     if corrected.score is None or corrected.own is None or corrected.optimism is None:
         return (
-            " This accuracy is too high, because the head was chosen as the best on the same images"
+            "This accuracy is too high, because the head was chosen as the best on the same images"
             f"; it can't be corrected, because {corrected.reason}."
         )
     own = f"its own {score_text('accuracy', corrected.own)} % in the table"
-    points = f"{100 * corrected.optimism:.1f}"
+    points = corrected.optimism_text(partial(score_text, "accuracy"))
     if points == "0.0":
-        return f" This is also {own}: that the head was chosen as the best did not flatter it."
+        return f"This is also {own}: that the head was chosen as the best did not flatter it."
     return (
-        f" Report this accuracy, not {own}: that is about {points} percentage points too high, "
+        f"Report this accuracy, not {own}: that is {points} percentage points too high, "
         "because the head was chosen as the best on the same images."
     )
 
@@ -78,26 +87,27 @@ def _without_interval(
 
 
 def _against_guessing(comparison: Comparison) -> str:
-    """Compare the best head with always predicting the largest class, in one sentence or two."""
+    """Compare the best head with always predicting the largest class, to end the sentence."""
     first, largest = comparison.ranking[0], comparison.largest_class
-    name = comparison.name_of(first)
     guessing = (
-        f"lways predicting the largest class ({largest.label}) would give "
+        f"; always predicting the largest class ({largest.label}) would give "
         f"{score_text('accuracy', largest.share)} %"
     )
     interval = comparison.interval_of(first, "accuracy")
     groups = comparison.group_scores
     if interval is None:
-        known = f"whether {name} is better than that is not known"
-        if groups is not None and groups.count > 1 and groups.lowest > largest.share:
-            known = "the accuracy of each of these groups is higher"
-        return f"A{guessing}; {known}."
+        known = "whether the head is better than that is not known"
+        worst = None if groups is None or groups.count == 1 else groups.lowest
+        if groups is not None and worst is not None and worst.accuracy > largest.share:
+            which = f"group with {FEWEST_IMAGES} or more images" if groups.too_small else None
+            known = f"the accuracy of each {which or 'of these groups'} is higher"
+        return f"{guessing}, and {known}."
     if not largest.is_below(interval):
-        return f"A{guessing}; {name} is not surely better than that."
+        return f"{guessing}, and the head is not surely better than that."
     if comparison.tied_dummies:
         dummies = some_of(map(comparison.name_of, comparison.tied_dummies), 6)
         return (
-            f"A{guessing}, which is below the interval. But the test finds no significant "
-            f"difference between {name} and {dummies}, so {name} is not surely better than that."
+            f"{guessing}, which is below the interval, but the test finds no significant "
+            f"difference between the head and {dummies}: it is not surely better than that."
         )
-    return f"A{guessing}; {name} is surely better than that."
+    return f"{guessing}, and the head is surely better than that."

@@ -7,9 +7,10 @@ from tlfeatures.metrics.against_best import by_images
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.metrics.scores import LABEL_SCORES, score_name
 from tlfeatures.metrics.significance import LEVEL
-from tlfeatures.names import all_of, chance, counted
+from tlfeatures.names import all_of, chance
 
 PROBABLY = 0.8  # probability from which a head is named as within 1 point of the best
+_MOST_NAMED = 6
 FEW = 100  # tested images, or groups: with fewer, the test finds only large differences
 
 
@@ -24,41 +25,25 @@ def other_heads(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
         Of the tested images.
     """
     ranking = comparison.ranking
-    tied = [rank for rank in ranking[1:] if rank.best]
-    lines = []
-    if len(ranking) > 1:
-        lines += [_first(comparison, tied), *_untested(comparison)]
-        lines += _practical(comparison, tied)
-    if comparison.detectable is not None and tied:
-        lines.append(_detectable(comparison, comparison.detectable, scorer))
-    return lines
-
-
-def _detectable(comparison: Comparison, value: float, scorer: BootstrapScorer) -> str:
-    more = ""
-    if by_images(comparison.scoring, scorer.units):
-        more = " More images find smaller differences."
-    elif comparison.ranking[0].repeats < 5:
-        more = " `benchmark` with more --repeats finds smaller differences."
-    groups = "" if comparison.group_scores is None else f" of {counted(scorer.units, 'group')}"
-    return (
-        f"With {len(scorer.codes):,} tested images{groups}, a difference in "
-        f"{score_name(comparison.scoring)} of {_difference(value, comparison.scoring)} between two "
-        f"heads is typically found only half of the time, and a smaller one less often.{more}"
-    )
-
-
-def _practical(comparison: Comparison, tied: list[Rank]) -> list[str]:
-    """Name the heads that are probably as good as the best head in practice."""
-    good = [(rank, rank.within) for rank in tied if rank.within and rank.within >= PROBABLY]
-    if not good:
+    if len(ranking) < 2:
         return []
-    (first, within), *others = good[:3]
-    also = "".join(f", {comparison.name_of(rank)} with {chance(value)}" for rank, value in others)
-    return [
-        f"{comparison.name_of(first)} is within 1 percentage point of "
-        f"{comparison.name_of(comparison.ranking[0])} with {chance(within)} probability{also}."
-    ]
+    tied = [rank for rank in ranking[1:] if rank.best]
+    return [_first(comparison, tied, scorer), *_untested(comparison)]
+
+
+def _detectable(comparison: Comparison, scorer: BootstrapScorer) -> str:
+    """Say how large a difference must be to be found, to end a sentence; empty if not known."""
+    value = comparison.detectable
+    if value is None:
+        return ""
+    more = ""
+    if not by_images(comparison.scoring, scorer.units) and comparison.ranking[0].repeats < 5:
+        more = " (`benchmark` with more --repeats finds smaller ones)"
+    return (
+        f": with {len(scorer.codes):,} tested images, a difference in "
+        f"{score_name(comparison.scoring)} of {_difference(value, comparison.scoring)} goes "
+        f"unnoticed half of the time{more}"
+    )
 
 
 def _difference(value: float, scoring: str) -> str:
@@ -67,27 +52,44 @@ def _difference(value: float, scoring: str) -> str:
     return f"{value:.3f}"
 
 
-def _first(comparison: Comparison, tied: list[Rank]) -> str:
+def _first(comparison: Comparison, tied: list[Rank], scorer: BootstrapScorer) -> str:
     ranking = comparison.ranking
     first = comparison.name_of(ranking[0])
     tested = [rank for rank in ranking[1:] if rank.standing != "untested"]
     if not tested:
-        return f"{first} has the best score. The other heads can't be tested against it."
+        why = _reason_of_all(comparison)
+        return (
+            f"{first} has the best score, but the other heads can't be tested against it"
+            f"{'' if why is None else f': {why}'}."
+        )
     if not tied:
         which = "all others" if len(tested) == len(ranking) - 1 else "all others that can be tested"
         return (
-            f"{first} has the best score. It is surely better than {which}: the differences are "
-            f"significant (p at most {LEVEL})."
+            f"{first} is surely better than {which}: chance alone hardly gives such differences (p "
+            f"at most {LEVEL})."
         )
-    differences = "this difference is" if len(tied) == 1 else "these differences are"
-    return (
-        f"{first} has the best score, but it is not sure that it is better than "
-        f"{_names(tied, comparison)}: {differences} not significant."
-    )
+    names = all_of((_tied(rank, comparison) for rank in tied), _MOST_NAMED)
+    return f"It is not sure that {first} is better than {names}{_detectable(comparison, scorer)}."
+
+
+def _tied(rank: Rank, comparison: Comparison) -> str:
+    """Write the name of a head, and how probable it is that it is as good as the best."""
+    name = comparison.name_of(rank)
+    if rank.within is None or rank.within < PROBABLY:
+        return name
+    return f"{name} (within 1 percentage point with {chance(rank.within)} probability)"
+
+
+def _reason_of_all(comparison: Comparison) -> str | None:
+    """Return the reason why no head can be tested against the best, if all have the same."""
+    reasons = {rank.reason for rank in comparison.ranking[1:]}
+    return reasons.pop() if len(reasons) == 1 else None
 
 
 def _untested(comparison: Comparison) -> list[str]:
     """Name the heads that can't be tested against the best, by reason."""
+    if _reason_of_all(comparison) is not None:
+        return []  # `_first` gives it
     by_reason: dict[str, list[Rank]] = {}
     for rank in comparison.ranking[1:]:
         if rank.reason is not None:
@@ -99,7 +101,7 @@ def _untested(comparison: Comparison) -> list[str]:
 
 
 def _names(ranks: list[Rank], comparison: Comparison) -> str:
-    return all_of(map(comparison.name_of, ranks), 6)
+    return all_of(map(comparison.name_of, ranks), _MOST_NAMED)
 
 
 def warnings(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
@@ -114,11 +116,10 @@ def warnings(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
     """
     lines = []
     dummies = [rank for rank in comparison.ranking[1:] if rank.best and rank.is_dummy]
-    if dummies:
-        lines.append(
+    if dummies and comparison.interval_of(comparison.ranking[0], "accuracy") is None:
+        lines.append(  # with an interval, the headline says it
             f"Even {_names(dummies, comparison)}, which always predicts the most frequent class, "
-            "is not significantly different from the best head. With these images, the test can't "
-            "distinguish the heads."
+            "is not significantly different from the best head."
         )
     said = comparison.detectable is not None  # by `other_heads`, with a number, if it matters
     if scorer.units < FEW and len(comparison.ranking) > 1 and not said:

@@ -12,7 +12,9 @@ from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 
 
 def write_verdict(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
-    """Write the sentences of the verdict.
+    """Write the sentences of the verdict, the most important first.
+
+    `tlfeatures fit` and `benchmark` print the first four of them; the page shows all.
 
     Parameters
     ----------
@@ -25,7 +27,7 @@ def write_verdict(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
         *cautions(comparison),
         *headline(comparison, scorer),
         *group_lines(comparison),
-        *other_heads(comparison, scorer),
         *backbone_lines(comparison),
+        *other_heads(comparison, scorer),
         *warnings(comparison, scorer),
     ]

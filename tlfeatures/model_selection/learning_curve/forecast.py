@@ -52,12 +52,15 @@ def judge(measured: Measured, seed: int | None) -> Judgement:
     seed : int or None
         Seed of the noise that represents the choice of training images.
     """
+    if measured.few_groups is not None:
+        return Judgement(None, None, (), "unknown", f"{_UNKNOWN} Reason: {measured.few_groups}.")
     images = np.array([point.images_per_class for point in measured.points])
     used, held = _last_octaves(images, images[-1]), _backtest_sizes(images)
     if used.sum() < _SIZES or held.sum() < _BACKTEST_SIZES:
         return Judgement(None, None, (), "unknown", _too_few_sizes(images, used))
     seen = np.array([point.accuracy for point in measured.points])
-    if measured.points[-1].interval[0] <= measured.chance:
+    whole = measured.points[-1]
+    if whole.interval is not None and whole.interval[0] <= measured.chance:
         return Judgement(None, None, (), "unknown", _at_chance(seen[-1], measured.chance))
     noise = np.random.default_rng(seed).normal(size=measured.resampled.shape)
     resampled = measured.resampled + noise * measured.spread[:, None]
@@ -67,9 +70,7 @@ def judge(measured: Measured, seed: int | None) -> Judgement:
     backtest = _backtest(half, curves[-1], images[held][-1], images[-1])
     if not backtest.passed:
         return Judgement(law.first(images[-1]), backtest, (), "unknown", _failed_backtest(backtest))
-    forecasts = tuple(
-        _forecast(law, factor, measured.points[-1], backtest.missed(factor)) for factor in FACTORS
-    )
+    forecasts = tuple(_forecast(law, factor, whole, backtest.missed(factor)) for factor in FACTORS)
     verdict = choose_verdict(law.at(FACTORS[0]) - law.at(1), forecasts[0].gain_interval)
     sentence = _forecast_sentence(verdict, forecasts[0])
     return Judgement(law.first(images[-1]), backtest, forecasts, verdict, sentence)
@@ -92,7 +93,7 @@ def _backtest(half: Law, seen: Floats, fitted_to: float, images: float) -> Backt
     misses = half.at(1) - seen
     high, low = np.quantile(misses[1:] - misses[0], [0.025, 0.975])
     predicted = float(half.at(1)[0])
-    interval = float(predicted - low), float(predicted - high)
+    interval = max(0.0, float(predicted - low)), min(1.0, float(predicted - high))
     passed = interval[0] <= seen[0] <= interval[1] or abs(misses[0]) < WORTH / 2
     return Backtest(
         float(fitted_to), float(images), predicted, interval, float(seen[0]), bool(passed)
@@ -104,7 +105,9 @@ def _forecast(law: Law, factor: int, whole: CurvePoint, missed: float) -> Foreca
     gain = future - law.at(1)
     low, high = _widened(future, missed)
     interval = max(low, 0.0), min(high, 1.0)
-    if whole.accuracy == 1:  # no resample has an error, but other images may have errors
+    if (
+        whole.accuracy == 1 and whole.interval is not None
+    ):  # no resample has an error, but other images may have errors
         interval = min(interval[0], whole.interval[0]), 1.0
     return Forecast(
         factor=factor,

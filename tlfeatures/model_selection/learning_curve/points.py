@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
+from tlfeatures.metrics.group_scores import few_groups
 from tlfeatures.metrics.intervals import share_interval
 from tlfeatures.metrics.resampling import resample_counts
 from tlfeatures.metrics.scores import Floats
@@ -33,6 +34,8 @@ class Measured:
         Inverse variances of the points.
     chance : float
         Accuracy of a head that always predicts the largest class.
+    few_groups : str or None
+        Reason why there are no intervals and no forecast, if there are few groups.
     """
 
     points: tuple[CurvePoint, ...]
@@ -40,6 +43,7 @@ class Measured:
     spread: Floats
     weights: Floats
     chance: float
+    few_groups: str | None = None
 
 
 def gather_points(
@@ -77,10 +81,11 @@ def gather_points(
     units = len(y) if groups is None else len(np.unique(groups))
     counts = resample_counts(len(y), groups, random_state=seed)
     right = [codes == y for codes in predicted]
+    few = few_groups(None if data.groups is None else data.groups[tested])
     points = tuple(
         _point(
             [subset for subset in subsets if subset.size == size],
-            share_interval(right[size].mean(axis=0), groups),
+            None if few else share_interval(right[size].mean(axis=0), groups),
             right[size],
             len(data.classes),
         )
@@ -98,11 +103,12 @@ def gather_points(
         spread=spread,
         weights=1 / (by_test + spread**2),
         chance=float(np.bincount(y).max() / len(y)),
+        few_groups=few,
     )
 
 
 def _point(
-    subsets: list[Subset], interval: Interval, right: NDArray[np.bool_], classes: int
+    subsets: list[Subset], interval: Interval | None, right: NDArray[np.bool_], classes: int
 ) -> CurvePoint:
     images = float(np.mean([len(subset.train) for subset in subsets]))
     return CurvePoint(images / classes, images, len(right), float(right.mean()), interval)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,15 +34,16 @@ class CurvePoint:
         Number of random subsets of this size in each fold. The accuracy is their mean.
     accuracy : float
         Accuracy over the tested images of all folds together.
-    interval : (float, float)
-        95 % interval of the accuracy. It includes the choice of tested images.
+    interval : (float, float) or None
+        95 % interval of the accuracy. It includes the choice of tested images. None with fewer than
+        ten groups.
     """
 
     images_per_class: float
     train_images: float
     draws: int
     accuracy: float
-    interval: Interval
+    interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -156,10 +158,12 @@ class LearningCurve:
     def __repr__(self) -> str:
         """Describe it in one line."""
         last = self.points[-1]
-        low, high = last.interval
+        between = ""
+        if last.interval is not None:
+            between = f" [{last.interval[0]:.3f}, {last.interval[1]:.3f}]"
         return (
-            f"<LearningCurve: {self._about()}, accuracy {last.accuracy:.3f} [{low:.3f}, {high:.3f}]"
-            f" at {last.images_per_class:,.0f} images per class; more images: {self.verdict}>"
+            f"<LearningCurve: {self._about()}, accuracy {last.accuracy:.3f}{between} at"
+            f" {last.images_per_class:,.0f} images per class; more images: {self.verdict}>"
         )
 
     def _about(self) -> str:
@@ -194,7 +198,8 @@ class LearningCurve:
         -------
         DataFrame
             Columns `images_per_class`, `train_images`, `draws`, `accuracy`, and the bounds
-            `accuracy_low` and `accuracy_high` of its 95 % interval, see `CurvePoint`.
+            `accuracy_low` and `accuracy_high` of its 95 % interval, see `CurvePoint`; NaN without
+            an interval.
 
         Raises
         ------
@@ -202,8 +207,9 @@ class LearningCurve:
             If pandas is not installed.
         """
         rows = [
-            {**asdict(p), "accuracy_low": p.interval[0], "accuracy_high": p.interval[1]}
+            {**asdict(p), "accuracy_low": low, "accuracy_high": high}
             for p in self.points
+            for low, high in [p.interval or (math.nan, math.nan)]
         ]
         return frame_of_rows(rows, dict.fromkeys(_COLUMNS, float))
 
@@ -228,7 +234,7 @@ _COLUMNS = (
 )
 
 
-def _with_bounds(accuracy: float, bounds: Interval) -> tuple[str | None, str]:
+def _with_bounds(accuracy: float, bounds: Interval | None) -> tuple[str | None, str]:
     return score_text("accuracy", accuracy), bounds_text("accuracy", bounds)
 
 

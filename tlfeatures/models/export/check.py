@@ -21,8 +21,9 @@ from tlfeatures.features.images.value_range import ValueRange
 from tlfeatures.models.export.backbone import only_spec
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.input_images import NamedImage
+from tlfeatures.models.joined_predictions import join_predictions
 from tlfeatures.models.labelling import Labeller
-from tlfeatures.models.predictions import Predictions, join_predictions
+from tlfeatures.models.predictions import Predictions
 
 LARGEST_DIFFERENCE = 1e-3  # of a probability; another convolution sums in another order
 

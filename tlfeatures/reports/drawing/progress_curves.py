@@ -60,9 +60,15 @@ class LearningCurveDisplay(Display):
 
     def _draw(self, axes: Axes) -> None:
         curve = self.curve
-        seen = np.array([[p.images_per_class, p.accuracy, *p.interval] for p in curve.points])
+        seen = np.array(
+            [
+                [p.images_per_class, p.accuracy, *(p.interval or (np.nan, np.nan))]
+                for p in curve.points
+            ]
+        )
+        between = "" if np.isnan(seen[:, 2]).all() else ", with 95 % interval"
         last, believed = seen[-1, 0], curve.verdict != "unknown"
-        _draw_points(axes, seen, COLORS["accent"], "measured, with 95 % interval")
+        _draw_points(axes, seen, COLORS["accent"], f"measured{between}")
         if curve.law is not None:
             # Sizes are rounded to whole images, so a size may be a little below an eighth.
             fitted = seen[seen[:, 0] >= 0.95 * last / _FITTED, 0]

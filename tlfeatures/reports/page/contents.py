@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -258,8 +259,8 @@ def _chosen(comparison: Comparison, corrected: ChosenScore) -> str:
             f"{best} Its {name} is too good for this reason, and can't be corrected. Reason: "
             f"{corrected.reason}."
         )
-    by = score_text(scoring, corrected.optimism)
-    points = f"{by} percentage points" if score_unit(scoring) else str(by)
+    by = corrected.optimism_text(partial(score_text, scoring))
+    points = f"{by} percentage points" if score_unit(scoring) else by
     own = f"{score_text(scoring, corrected.own)}{score_unit(scoring)}"
     if by == score_text(scoring, 0.0):
         return f"{best} Its own {name} is {own}; the choice did not flatter it."

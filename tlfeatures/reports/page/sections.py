@@ -178,7 +178,7 @@ def groups(found: GroupScores | None) -> dict[str, Any] | None:
         }
         for group in found.worst
     ]
-    return {"count": found.count, "rows": rows}
+    return {"count": found.count, "rows": rows, "order": found.order_in_words()}
 
 
 def heat_map(comparison: Comparison) -> Figure | None:
