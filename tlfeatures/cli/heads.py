@@ -18,6 +18,7 @@ from tlfeatures.cli.head_options import (
     params_option,
     point_options,
     random_state_option,
+    sample_option,
 )
 from tlfeatures.cli.label_options import dataset_options, embedding_option, variants_option
 from tlfeatures.cli.run_options import (
@@ -208,6 +209,7 @@ def benchmark(
     help=f"Head (classifier) that judges the labels. {OWN_HEAD}",
 )
 @folds_option
+@sample_option
 @n_jobs_option(1)
 @random_state_option
 @click.option(
@@ -282,6 +284,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 )
 @folds_or_groups_option
 @params_option
+@sample_option
 @n_jobs_option(-1)
 @random_state_option
 @json_option

@@ -65,8 +65,8 @@ class ExactAuc:
         """Sort the images by the probability of each class; table has the shape (n, k)."""
         return cls([_ranks(table[:, c], y == c) for c in ranked_classes(table.shape[1])])
 
-    def scores(self, weights: Floats) -> Floats:
-        """Return the score of each column of weights, of shape (n, b)."""
+    def scores(self, weights: Floats, true: Floats) -> Floats:
+        """Return the score of each column of weights, see `ProjectedAuc.scores`."""
         mean: Floats = np.mean([_auc(*pair, weights) for pair in self.ranks], axis=0)
         return mean
 
@@ -114,8 +114,6 @@ class ProjectedAuc:
     ----------
     own : sparse matrix of shape (classes, n)
         Adds up, for each class, the shares of negatives below its images.
-    members : sparse matrix of shape (classes, n)
-        Adds up the weights of the images of each class.
     others : ndarray of shape (n,), float64
         Sum over the classes to which an image doesn't belong: the share of their images above it,
         less the ROC AUC of the class, divided by the number of negatives.
@@ -124,7 +122,6 @@ class ProjectedAuc:
     """
 
     own: Any
-    members: Any
     others: Floats
     defined: bool
 
@@ -144,14 +141,26 @@ class ProjectedAuc:
             negatives = n - int(positive.sum())
             others += np.where(positive, 0, (won - won[positive].mean()) / negatives)
         rows = np.flatnonzero(np.isin(y, ranked))
-        place = (y[rows] - ranked[0], rows, (len(ranked), n))
-        return cls(adder(*place, below[rows]), adder(*place), others, defined)
+        own = adder(y[rows] - ranked[0], rows, (len(ranked), n), below[rows])
+        return cls(own, others, defined)
 
-    def scores(self, weights: Floats) -> Floats:
-        """Return the score of each column of weights, of shape (n, b); NaN if a class has none."""
+    def scores(self, weights: Floats, true: Floats) -> Floats:
+        """Return the score of each column of weights.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n, b)
+        true : ndarray of shape (k, b)
+            Sum of the weights of the images of each class.
+
+        Returns
+        -------
+        ndarray of shape (b,), float64
+            NaN in a column in which a class has no weight.
+        """
         if not self.defined:
             return np.full(weights.shape[1], np.nan)
-        of_class, total = self.members @ weights, weights.sum(axis=0)
+        of_class, total = true[ranked_classes(len(true)).start :], true.sum(axis=0)
         own = ratio(self.own @ weights, of_class).mean(axis=0)
         others = ratio(self.others @ weights, total) * len(weights) / len(of_class)
         # Without pairs in the wrong order, the sum of two weights may be below their product.

@@ -313,7 +313,7 @@ class ScoreSums:
         if self.losses is not None:
             scores["log_loss"] = ratio(self.losses @ weights, total)
         if self.auc is not None:
-            scores["roc_auc"] = self.auc.scores(weights)
+            scores["roc_auc"] = self.auc.scores(weights, true)
         return scores
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.dataset.samples import MOST_IMAGES
 from tlfeatures.reports.diagnostics import OutOfFold
-from tlfeatures.reports.embedding_map import MOST_IMAGES
 
 GALLERY = 24  # images of a gallery
 

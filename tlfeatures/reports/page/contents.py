@@ -19,7 +19,7 @@ from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.chosen import ChosenScore
 from tlfeatures.metrics.score_records import PooledScore, range_text
 from tlfeatures.metrics.scores import score_name, score_text, score_unit
-from tlfeatures.names import as_list, counted, folds_in_words, some_of, unknown_name
+from tlfeatures.names import as_list, counted, folds_in_words, sample_words, some_of, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, confusion
 from tlfeatures.reports.drawing import style
@@ -168,7 +168,7 @@ class _OptionalParts:
         return {
             "figure": sections.image_map(points, labels, wrong),
             "points": album.places(ids.tolist(), labels.tolist()),
-            "sample_of": len(data.y) if len(rows) < len(data.y) else None,
+            "sample": sample_words(len(rows), len(data)) if len(rows) < len(data) else None,
         }
 
     def learning_curve(self) -> dict[str, Any] | None:

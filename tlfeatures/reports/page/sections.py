@@ -29,7 +29,7 @@ from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
 from tlfeatures.models.prediction_sets import quality_facts
-from tlfeatures.names import SURELY, chance, percent
+from tlfeatures.names import SURELY, chance, percent, sample_words
 from tlfeatures.reports.diagnostics import (
     Confusion,
     EmbeddingMap,
@@ -317,7 +317,7 @@ def learning_curve(curve: LearningCurve) -> dict[str, Any]:
         "figure": figure,
         "sentence": curve.sentence,
         "points": curve.points,
-        "images": curve.images,
+        "images": sample_words(curve.sample, curve.images),
         "folds": curve.folds,
     }
 
@@ -379,6 +379,7 @@ def audit(result: Audit, pictures: Mapping[str, str]) -> dict[str, Any]:
         "head": result.head,
         "accuracy": result.accuracy,
         "judged": result.judged,
+        "sample": result.sample and sample_words(result.sample, result.images),
         "command": shlex.join(
             [
                 *("tlfeatures", "audit", *result.file.split(BETWEEN_FILES)),
