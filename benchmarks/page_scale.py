@@ -39,7 +39,10 @@ def measure(folder: Path, images: int, classes: int, columns: int, heads: list[s
     options = [option for head in heads for option in ("--head", head)]
     labels = ["--labels", str(folder / "features.npz")]
     commands = {
-        "benchmark": ["benchmark", file, *labels, *options, "--near-duplicates", "off", "-o", out],
+        "benchmark": [
+            *("benchmark", file, *labels, *options, "--cv", str(min(5, images // classes))),
+            *("--near-duplicates", "off", "-o", out),
+        ],
         "predictions": ["predictions", out, "-o", str(folder / "predictions.csv")],
         "report": ["report", out, "-o", page],
         "report again": ["report", out, "-o", page],

@@ -81,7 +81,8 @@ def point_of(
     y, fold = np.searchsorted(data.classes, data.y[tested]), entry.fold[tested]
     if len(np.unique(fold)) < 2:
         fold = _parts(data.y[tested] == label, groups)
-    return measured_point(target, label, data.classes, y, entry.probabilities[tested], fold, groups)
+    table = entry.probabilities[tested].astype(np.float64)
+    return measured_point(target, label, data.classes, y, table, fold, groups)
 
 
 def _groups(data: Dataset, rows: NDArray[np.int_]) -> NDArray[np.int64] | None:

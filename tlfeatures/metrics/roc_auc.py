@@ -192,17 +192,58 @@ def placements(score: NDArray[Any], positive: NDArray[np.bool_]) -> Floats:
         image, the share of the positive ones with a larger score. A tie counts as one half.
     """
     order = np.argsort(score[positive], kind="stable")
-    ordered = score[positive][order]
-    negatives = score[~positive]
-    left = np.searchsorted(ordered, negatives, "left")
-    tied = (ordered[np.minimum(left, len(ordered) - 1)] == negatives).any()
-    right = np.searchsorted(ordered, negatives, "right") if tied else left
-    # A negative image is below the positive one of rank r if at most r positives are up to it.
-    size = len(ordered) + 1
-    below, up_to = (np.cumsum(np.bincount(side, minlength=size)) for side in (right, left))
+    ordered, negatives = score[positive][order], score[~positive]
+    left, right = _places(ordered, negatives)
+    below, up_to = _numbers_below(left, right, len(ordered))
     won = np.empty(len(score))
     won[~positive] = 1 - (left + right) / 2 / len(ordered)
     own = np.empty(len(ordered))
-    own[order] = ((below + up_to) / 2 / len(negatives))[:-1]
+    own[order] = (below + up_to) / 2 / len(negatives)
     won[positive] = own
     return won
+
+
+def areas(y: Codes, table: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Return the areas under the two curves of each class against the rest.
+
+    Only the images of the class are sorted, so that many classes take little time.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,), int
+    table : ndarray of shape (n, k)
+        Probabilities.
+
+    Returns
+    -------
+    roc, precision : ndarray of shape (k,), float64
+        Area under the ROC curve, and average precision, as scikit-learn defines them. NaN for a
+        class without images, or with all of them.
+    """
+    found = np.full((2, table.shape[1]), np.nan)
+    for code, column in _columns(table, range(table.shape[1])):
+        positive = y == code
+        if not positive.any() or positive.all():
+            continue
+        ordered, negatives = np.sort(column[positive]), column[~positive]
+        below, up_to = _numbers_below(*_places(ordered, negatives), len(ordered))
+        # Images with at least the score of each image of the class: of the class, and others.
+        own = len(ordered) - np.searchsorted(ordered, ordered, "left")
+        others = len(negatives) - below
+        won = (below + up_to) / 2 / len(negatives)
+        found[:, code] = won.mean(), (own / (own + others)).mean()
+    return found[0], found[1]
+
+
+def _places(ordered: NDArray[Any], negatives: NDArray[Any]) -> tuple[Codes, Codes]:
+    """Return how many of the ordered scores are below each negative one, and at most as large."""
+    left = np.searchsorted(ordered, negatives, "left")
+    tied = (ordered[np.minimum(left, len(ordered) - 1)] == negatives).any()
+    return left, np.searchsorted(ordered, negatives, "right") if tied else left
+
+
+def _numbers_below(left: Codes, right: Codes, positives: int) -> tuple[Codes, Codes]:
+    """Return how many negative scores are below each positive one, and at most as large."""
+    # A negative image is below the positive one of rank r if at most r positives are up to it.
+    below, up_to = (np.cumsum(np.bincount(side, minlength=positives + 1)) for side in (right, left))
+    return below[:-1], up_to[:-1]

@@ -39,9 +39,12 @@ class Album:
         mistakes = predictions.mistakes()
         first = [*mistakes[:GALLERY], *predictions.uncertain()[:GALLERY]]
         others = np.random.default_rng(0).permutation(len(predictions.ids))
+        tested = dict(zip(predictions.ids.tolist(), range(len(predictions.ids)), strict=True))
+        # Of many images, the others are those of the map, which are a random sample, too.
+        if len(tested) > MOST_IMAGES:
+            others = np.array([tested[id_] for id_ in mapped if id_ in tested] or others, int)
         chosen = dict.fromkeys([*first, *mistakes[: MOST_IMAGES // 2], *others])
         rows = {str(predictions.ids[row]): int(row) for row in list(chosen)[:MOST_IMAGES]}
-        tested = dict(zip(predictions.ids.tolist(), range(len(predictions.ids)), strict=True))
         rows |= {id_: tested.get(id_, -1) for id_ in mapped if id_ not in rows}
         names = predictions.classes
         labels = [

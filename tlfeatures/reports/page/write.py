@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib import metadata, resources
 from typing import Any
 
-_SHARED = "tlfeatures.reports.page"  # the style and the script that all pages have
+PAGE = "tlfeatures.reports.page"  # the page of a benchmark; all pages have its style and script
 
 
 def render(package: str, name: str, contents: Mapping[str, Any]) -> str:
@@ -37,10 +37,10 @@ def render(package: str, name: str, contents: Mapping[str, Any]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    style = _part(_SHARED, "page.css")
-    if package != _SHARED:
+    style = _part(PAGE, "page.css")
+    if package != PAGE:
         style += _part(package, f"{name}.css")
-    script = _part(_SHARED, "shared.js") + _part(package, f"{name}.js")
+    script = _part(PAGE, "shared.js") + _part(package, f"{name}.js")
     html: str = environment.get_template(f"{name}.html").render(
         **contents,
         style=style,
