@@ -24,7 +24,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
         own.mkdir(parents=True)
         tint = random.uniform(40, 215, 3)
         for number in range(OF_CLASS):
-            pixels = np.clip(tint + random.normal(0, 15, (16, 16, 3)), 0, 255).astype(np.uint8)
+            noise = random.normal(0, 25, 3) + random.normal(0, 15, (16, 16, 3))
+            pixels = np.clip(tint + noise, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(own / f"{number}.png")
     extract(folder / "images", folder / "a.h5", backbone="pixels", size=16)
     benchmark(

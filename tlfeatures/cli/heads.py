@@ -204,9 +204,8 @@ def benchmark(
 @click.option(
     "--head",
     metavar=ONE_HEAD,
-    default="rbf-svm",
-    show_default=True,
-    help=f"Head (classifier) that judges the labels. {OWN_HEAD}",
+    help=f"Head (classifier) that judges the labels. {OWN_HEAD}  [default: rbf-svm, or lda with "
+    "more than 100 classes]",
 )
 @folds_option
 @sample_option

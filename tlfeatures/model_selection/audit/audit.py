@@ -79,6 +79,7 @@ from tlfeatures.dataset.samples import MOST_IMAGES, sampled_rows
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.heads.table import OneHead
+from tlfeatures.metrics.confusion import MANY_CLASSES
 from tlfeatures.metrics.scores import Floats
 from tlfeatures.model_selection.audit.copies import (
     CopyPair,
@@ -108,7 +109,7 @@ def audit(
     label_level: int | None = None,
     columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
-    head: OneHead = "rbf-svm",
+    head: OneHead | None = None,
     cv: int = 5,
     sample: int | None = MOST_IMAGES,
     n_jobs: int | None = None,
@@ -133,7 +134,8 @@ def audit(
         of copies is the similarity in the same array. A `Dataset` that was loaded with
         `looks=True` therefore gives the same scores as its file.
     head : str or scikit-learn classifier
-        The head whose out-of-fold probabilities judge the labels, see `make_head`.
+        The head whose out-of-fold probabilities judge the labels, see `make_head`. The default is
+        rbf-svm, and with more than 100 classes lda, because rbf-svm compares each pair of classes.
     cv : int
         Number of folds. Each class needs at least as many images. Given splits are ignored.
     sample : int or None
@@ -176,7 +178,8 @@ def audit(
     """
     sources = [data.file] if isinstance(data, Dataset) else list_files(data)
     write = None if output is None else _writer(output, (*sources, labels, groups))
-    name, _ = make_one_head(head)  # reports a wrong name before the file is read
+    if head is not None:
+        make_one_head(head)  # reports a wrong name before the file is read
     check_similarity(near_duplicates)
     is_file = not isinstance(data, Dataset)
     data = as_dataset(
@@ -191,23 +194,8 @@ def audit(
         looks=is_file,
     )
     data = data if is_file else _with_copies(data, near_duplicates)
-    pairs = find_divided(data)
-    rows = _rows_to_judge(data, pairs, sample, random_state)
-    part = data.take(rows)
-    probabilities, accuracy = _out_of_fold(
-        part, head, cv, n_jobs=n_jobs, random_state=random_state, progress=progress
-    )
-    judged = _judges(part, name, accuracy)
-    result = Audit(
-        file=data.file,
-        embedding=data.embedding,
-        weights=data.weights,
-        images=len(data),
-        head=name,
-        accuracy=accuracy,
-        findings=_findings(data, rows, pairs, probabilities, judged),
-        judged=judged,
-        sample=len(rows) if len(rows) < len(data) else None,
+    result = _audited(
+        data, head, cv, sample, n_jobs=n_jobs, random_state=random_state, progress=progress
     )
     if write is None:
         return result
@@ -245,6 +233,40 @@ def _writer(output: str | os.PathLike[str], inputs: Iterable[object]) -> Callabl
         if isinstance(source, str | os.PathLike) and path.resolve() == Path(source).resolve():
             raise ParameterError(f"output would replace the input {source}; give another name")
     return writers[path.suffix.lower()]
+
+
+def _audited(
+    data: Dataset,
+    head: OneHead | None,
+    cv: int,
+    sample: int | None,
+    *,
+    n_jobs: int | None,
+    random_state: int | None,
+    progress: bool | Progress | None,
+) -> Audit:
+    """Audit a dataset whose copies are known."""
+    if head is None:
+        head = "lda" if len(data.classes) > MANY_CLASSES else "rbf-svm"
+    name, _ = make_one_head(head)
+    pairs = find_divided(data)
+    rows = _rows_to_judge(data, pairs, sample, random_state)
+    part = data.take(rows)
+    probabilities, accuracy = _out_of_fold(
+        part, head, cv, n_jobs=n_jobs, random_state=random_state, progress=progress
+    )
+    judged = _judges(part, name, accuracy)
+    return Audit(
+        file=data.file,
+        embedding=data.embedding,
+        weights=data.weights,
+        images=len(data),
+        head=name,
+        accuracy=accuracy,
+        findings=_findings(data, rows, pairs, probabilities, judged),
+        judged=judged,
+        sample=len(rows) if len(rows) < len(data) else None,
+    )
 
 
 def _out_of_fold(

@@ -83,13 +83,14 @@ def gallery(
     predictions: OutOfFold, rows: NDArray[np.int_], pictures: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Give label, prediction and probabilities of the first images."""
+    given, confidence = predictions.given, predictions.confidence
     return [
         {
             "id": str(predictions.ids[row]),
             "label": predictions.classes[predictions.y[row]],
             "predicted": predictions.classes[predictions.predicted[row]],
-            "given": _rounded(predictions.given[row]),
-            "confidence": _rounded(predictions.confidence[row]),
+            "given": _rounded(given[row]),
+            "confidence": _rounded(confidence[row]),
             "picture": pictures.get(str(predictions.ids[row])),
         }
         for row in rows[:GALLERY]
