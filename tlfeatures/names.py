@@ -111,6 +111,13 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def sample_words(sample: int | None, images: int) -> str:
+    """Name the images of an analysis: "all 900 images" or "a sample of 5,000 of 100,000 images"."""
+    if sample is None:
+        return f"all {images:,} images"
+    return f"a sample of {sample:,} of the {images:,} images"
+
+
 #: Words for whether something is surely so; None if it can't be known.
 SURELY = {True: "yes", False: "not surely", None: "unknown"}
 

@@ -67,6 +67,7 @@ def test_the_three_forms_are_the_same(finished, tmp_path):
             "file": str(tmp_path / name),
             "rows": 192,
             "entries": 8,
+            "every_class": True,
         }
     columns = load_benchmark(finished).predictions_table()
     table = read_table(tmp_path / "t.parquet").to_pydict()

@@ -21,7 +21,7 @@ def no_table(n, k=2):
 def test_a_resample_is_n_draws_with_replacement():
     counts = resample_counts(50, resamples=4000)
     assert counts.shape == (50, 4000)
-    assert counts.dtype == np.float32
+    assert counts.dtype == np.uint8
     assert (counts.sum(axis=0) == 50).all()
     # Binomial(50, 1/50): mean 1, variance 0.98; bounds of 5 standard errors over the columns.
     assert np.abs(counts.mean(axis=1) - 1).max() < 0.08

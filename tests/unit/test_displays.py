@@ -32,8 +32,9 @@ from tlfeatures import (
     cross_validate,
     fit,
 )
+from tlfeatures.dataset.samples import MOST_IMAGES
 from tlfeatures.errors import ParameterError
-from tlfeatures.reports.embedding_map import MOST_IMAGES, sampled_map
+from tlfeatures.reports.embedding_map import sampled_map
 
 
 @pytest.fixture(scope="module")

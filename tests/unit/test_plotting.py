@@ -234,7 +234,7 @@ def test_reliability_has_dots_intervals_and_bars():
     assert np.allclose(heights / heights.max(), found.counts / found.counts.max())
     texts = texts_of(axes)
     assert f"expected calibration error {found.error:.3f}" in texts
-    assert f"images, up to {found.counts.max()} a bin" in texts
+    assert f"up to {found.counts.max()} images" in texts
 
 
 @pytest.mark.parametrize("verdict", ["help", "little", "unknown"])

@@ -17,7 +17,8 @@ from sklearn.metrics import (
 from tests.unit.simulations import scored_case
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.resampling import resample_counts
-from tlfeatures.metrics.scores import CELLS, SCORES, pooled_scores
+from tlfeatures.metrics.scores import SCORES, pooled_scores
+from tlfeatures.metrics.weighted_sums import CELLS
 
 
 def sklearn_scores(y, predicted, table, weights=None) -> dict[str, float]:

@@ -38,6 +38,7 @@ from tlfeatures.benchmarking.property_heads import (
 from tlfeatures.benchmarking.shortcut import told_apart
 from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.samples import MOST_IMAGES, sampled_rows
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.make_heads import make_heads
@@ -48,8 +49,7 @@ from tlfeatures.metrics.scores import LABEL_SCORES
 from tlfeatures.model_selection.fold_work import Task, fit_and_score
 from tlfeatures.model_selection.trainer import Trainer
 
-CONTROLS_VERSION = 2  # increase it when the code of this module gives other numbers
-MOST_IMAGES = 5000  # of more images, so many are drawn for the controls
+CONTROLS_VERSION = 3  # increase it when the code of this module gives other numbers
 _UNKNOWN_SHARE = 0.05  # largest share of images whose properties may be unknown
 
 # Heads that are fitted on permuted labels if they are the best. Others would take too long, and
@@ -149,11 +149,8 @@ class _Bench:
     @cached_property
     def rows(self) -> NDArray[np.int_]:
         """The images of the controls: all, or of very many a sample."""
-        n = len(self.datasets[0])
-        if n <= MOST_IMAGES:
-            return np.arange(n)
-        random = np.random.default_rng(self.plan.random_state)
-        return np.sort(random.choice(n, MOST_IMAGES, replace=False))
+        data = self.datasets[0]
+        return sampled_rows(data.y, data.together, MOST_IMAGES, self.plan.random_state)
 
     @cached_property
     def folds(self) -> list[Fold]:

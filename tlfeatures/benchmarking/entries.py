@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.equality import EqualByValue
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
+from tlfeatures.metrics.confusion import MANY_CLASSES
 from tlfeatures.metrics.group_scores import MOST_SHOWN, GroupScores, score_groups
 from tlfeatures.metrics.scores import finite_or_none
 from tlfeatures.model_selection.evaluation import scores_of_folds
@@ -31,14 +32,15 @@ class Entry(EqualByValue):
         folds), scores (name to `Score`), fit_seconds, test_fraction, versions, key.
     fold, predicted : ndarray of shape (n,), int
         As in `HeadFolds`: the head's own decisions.
-    probabilities : ndarray of shape (n, k)
-        Out-of-fold probabilities of the k classes, NaN where there are none.
+    probabilities : ndarray of shape (n, k), float64 or float32
+        Out-of-fold probabilities of the k classes, NaN where there are none; see
+        `kept_probabilities`.
     """
 
     facts: dict[str, Any]
     fold: NDArray[np.int_] = field(repr=False)
     predicted: NDArray[np.int_] = field(repr=False)
-    probabilities: NDArray[np.float64] = field(repr=False)
+    probabilities: NDArray[np.floating[Any]] = field(repr=False)
 
 
 def entry_of(run: HeadFolds, facts: dict[str, Any], scorer: BootstrapScorer) -> Entry:
@@ -60,7 +62,40 @@ def entry_of(run: HeadFolds, facts: dict[str, Any], scorer: BootstrapScorer) -> 
         "fit_seconds": finite_or_none(run.fit_seconds.mean()),
         "test_fraction": run.test_fraction,
     }
-    return Entry({**facts, **measured}, run.fold, run.predicted, run.probabilities)
+    table = kept_probabilities(run.probabilities, scorer)
+    return Entry({**facts, **measured}, run.fold, run.predicted, table)
+
+
+def has_many_classes(study: Study) -> bool:
+    """Whether a study has more than 100 classes, so that its entries keep fewer digits."""
+    return len(study.classes) > MANY_CLASSES
+
+
+def kept_probabilities(
+    table: NDArray[np.float64], scorer: BootstrapScorer
+) -> NDArray[np.floating[Any]]:
+    """Return probabilities as entries keep them, in memory and in their file.
+
+    Of more than 100 classes, they have the precision of float16, which needs a quarter of the
+    space. That of the right class has the precision of float32, because log loss depends on it.
+    Scores are computed before.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n, k), float64
+    scorer : BootstrapScorer
+        Of the tested images.
+
+    Returns
+    -------
+    ndarray of shape (n, k), float64 or float32
+    """
+    if table.shape[1] <= MANY_CLASSES:
+        return table
+    kept = table.astype(np.float16).astype(np.float32)
+    rows = np.flatnonzero(scorer.tested)
+    kept[rows, scorer.codes] = table[rows, scorer.codes]
+    return kept
 
 
 def series_of(entry: Entry) -> tuple[Any, ...]:

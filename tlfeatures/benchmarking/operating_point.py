@@ -81,7 +81,8 @@ def point_of(
     if len(np.unique(fold)) < 2:
         alone = np.arange(len(tested)) if groups is None else groups
         fold = divide(alone, data.y[tested] == label)
-    return measured_point(target, label, data.classes, y, entry.probabilities[tested], fold, groups)
+    table = entry.probabilities[tested].astype(np.float64)
+    return measured_point(target, label, data.classes, y, table, fold, groups)
 
 
 def _groups(data: Dataset, rows: NDArray[np.int_]) -> NDArray[np.int64] | None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.backbones import backbones_of
-from tlfeatures.benchmarking.entries import Entry
+from tlfeatures.benchmarking.entries import Entry, has_many_classes
 from tlfeatures.benchmarking.head_labels import embedding_labels
 from tlfeatures.benchmarking.parquet import ParquetTable, check_pyarrow
 from tlfeatures.benchmarking.store.results_file import (
@@ -46,16 +46,22 @@ class PredictionsTable(FileResult):
         Number of predictions: one for each tested image of each entry.
     entries : int
         Number of entries. An entry is one head on one embedding in one repeat.
+    every_class : bool
+        Whether it has the probability of each class. A CSV file of more than 100 classes has only
+        those of the predicted and of the right class.
     """
 
     rows: int
     entries: int
+    every_class: bool = True
 
     def _about(self) -> str:
         return f"{counted(self.rows, 'prediction')} of {counted(self.entries, 'entry')}"
 
 
-def prediction_columns(study: Study, entry: Entry, embedding: str) -> Columns:
+def prediction_columns(
+    study: Study, entry: Entry, embedding: str, *, every_class: bool = True
+) -> Columns:
     """Return the predictions of one entry as columns.
 
     Parameters
@@ -64,6 +70,9 @@ def prediction_columns(study: Study, entry: Entry, embedding: str) -> Columns:
     entry : Entry
     embedding : str
         Name of the embedding, see `embedding_names`.
+    every_class : bool
+        Whether to give the probability of each class. Otherwise there are `p_predicted` and
+        `p_label`, the probabilities of the predicted and of the right class.
 
     Returns
     -------
@@ -72,7 +81,8 @@ def prediction_columns(study: Study, entry: Entry, embedding: str) -> Columns:
         `fold`, `tuned` (0 or 1), `key` (of the entry), `predicted` (the head's own decision) and
         the probability `p_CLASS` of each class, NaN if the head gives none.
     """
-    own, facts = OutOfFold.of(study, entry).columns(), entry.facts
+    predictions, facts = OutOfFold.of(study, entry), entry.facts
+    own = predictions.columns(every_class=every_class)
     tested = len(own["id"])
     return {
         "id": own.pop("id"),
@@ -116,7 +126,9 @@ def write_predictions(
 
     An entry is one head on one embedding in one repeat. The table has one row for each tested image
     of each entry. `prediction_columns` describes the columns. Entries are read and written one at a
-    time, so that a large benchmark needs little memory.
+    time, so that a large benchmark needs little memory. A CSV file of more than 100 classes has the
+    probabilities of the predicted and of the right class only; a Parquet file has those of all
+    classes.
 
     Parameters
     ----------
@@ -160,13 +172,15 @@ def _write(folder: Path, target: Path, suffix: str, named: str) -> PredictionsTa
     stored = read_results(folder)
     study = read_study_of(folder, stored)
     names = embedding_names(study, stored["heads"])
+    every_class = suffix != ".csv" or not has_many_classes(study)
     rows = 0
     with replacing(target) as fresh, _WRITERS[suffix](fresh) as table:
         for entry in read_entries_of(folder, stored, study):
-            columns = prediction_columns(study, entry, names[entry.facts["key"]])
+            name = names[entry.facts["key"]]
+            columns = prediction_columns(study, entry, name, every_class=every_class)
             table.add(columns)
             rows += len(columns["id"])
-    return PredictionsTable(named, rows, len(stored["heads"]))
+    return PredictionsTable(named, rows, len(stored["heads"]), every_class)
 
 
 class CsvTable:

@@ -21,6 +21,7 @@ only the size of the file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +90,7 @@ def _told(table: Values, scorer: BootstrapScorer) -> Iterator[tuple[int, list[in
     while len(left) > 1:
         rows = np.isin(scorer.codes, left)
         total = table[rows][:, left].sum(axis=1)
-        once = np.ones((int(rows.sum()), 1), np.float32)
+        once = np.ones((int(rows.sum()), 1))
         values = {}
         for code in left:
             own = scorer.codes[rows] == code
@@ -105,7 +106,7 @@ def _told(table: Values, scorer: BootstrapScorer) -> Iterator[tuple[int, list[in
         yield best, left[:]
 
 
-def _auc(own: NDArray[np.bool_], share: Values, weights: NDArray[np.float32]) -> Values:
+def _auc(own: NDArray[np.bool_], share: Values, weights: NDArray[Any]) -> Values:
     codes, table = own.astype(int), np.column_stack([1 - share, share])
     return pooled_scores(codes, codes, table, weights)["roc_auc"]
 

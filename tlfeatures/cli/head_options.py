@@ -69,6 +69,33 @@ folds_or_groups_option = click.option(
 )
 
 
+class _Sample(click.ParamType):  # type: ignore[type-arg]
+    """A number of images, or all."""
+
+    name = "sample"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        if value == "all":
+            return None
+        if not str(value).isdigit() or int(value) < 1:
+            self.fail(f"{value!r} is no number of images and not all", param, ctx)
+        return int(value)
+
+
+sample_option = click.option(
+    "--sample",
+    type=_Sample(),
+    metavar="N|all",
+    default="5000",
+    show_default=True,
+    help="Largest number of images that are used, because the work grows with the square of their "
+    "number. Of more images, a random sample is drawn, in which each class has its share and "
+    "groups and copies stay together.",
+)
+
+
 def heads_option(first: str, second: str, default: str) -> Callable[[Function], Function]:
     """Create the option for one or several heads. It has two names, such as --head and --heads."""
     return click.option(

@@ -18,6 +18,7 @@ from tlfeatures.cli.head_options import (
     params_option,
     point_options,
     random_state_option,
+    sample_option,
 )
 from tlfeatures.cli.label_options import dataset_options, embedding_option, variants_option
 from tlfeatures.cli.run_options import (
@@ -203,11 +204,11 @@ def benchmark(
 @click.option(
     "--head",
     metavar=ONE_HEAD,
-    default="rbf-svm",
-    show_default=True,
-    help=f"Head (classifier) that judges the labels. {OWN_HEAD}",
+    help=f"Head (classifier) that judges the labels. {OWN_HEAD}  [default: rbf-svm, or lda with "
+    "more than 100 classes]",
 )
 @folds_option
+@sample_option
 @n_jobs_option(1)
 @random_state_option
 @click.option(
@@ -282,6 +283,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 )
 @folds_or_groups_option
 @params_option
+@sample_option
 @n_jobs_option(-1)
 @random_state_option
 @json_option

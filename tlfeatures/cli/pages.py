@@ -75,8 +75,8 @@ def report(folder: str, output: str, as_json: bool, **options: Any) -> None:
 
     For the page, the command also computes a learning curve (accuracy against number of images),
     the progress of the best mlp (neural network) by epoch (pass over the training images), and an
-    audit of the labels. It keeps these results in DIR. They take seconds for a thousand images and
-    minutes for tens of thousands. --without leaves them out.
+    audit of the labels. It keeps these results in DIR. They take seconds for a thousand images. Of
+    more than 5,000 images, they use a sample, and the page says so. --without leaves them out.
     """
     from tlfeatures.reports.report import report
 

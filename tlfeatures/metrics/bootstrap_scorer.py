@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.metrics.group_scores import few_groups, range_of_groups
-from tlfeatures.metrics.intervals import score_intervals
-from tlfeatures.metrics.resampling import resample_counts, resampled_scores
+from tlfeatures.metrics.intervals import intervals_of
+from tlfeatures.metrics.resampling import mean_scores, resample_counts, sums_of_repeats
 from tlfeatures.metrics.score_records import PooledScore
-from tlfeatures.metrics.scores import SCORES, finite_or_none, missing_scores, pooled_scores
+from tlfeatures.metrics.scores import SCORES, finite_or_none, missing_scores
+from tlfeatures.metrics.weighted_sums import adder, chunks
 from tlfeatures.names import counted
 
 
@@ -25,12 +27,12 @@ class HeadPredictions:
     ----------
     predicted : ndarray of shape (n,), int
         Predicted class codes. The value of an image that was not tested is ignored.
-    probabilities : ndarray of shape (n, k), float64
+    probabilities : ndarray of shape (n, k), float64 or float32
         Probabilities of the classes; NaN where the head gives none.
     """
 
     predicted: NDArray[np.int_]
-    probabilities: NDArray[np.float64]
+    probabilities: NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class BootstrapScorer:
         Whether each image was tested.
     codes : ndarray of shape (m,), int
         Class codes of the tested images.
-    counts : ndarray of shape (m, B), float32
+    counts : ndarray of shape (m, B), uint8
         Number of times that each tested image is in each resample.
     units : int
         Number of images, or of groups, that are drawn for a resample.
@@ -58,7 +60,7 @@ class BootstrapScorer:
     classes: list[str]
     tested: NDArray[np.bool_]
     codes: NDArray[np.int_]
-    counts: NDArray[np.float32]
+    counts: NDArray[np.uint8]
     units: int
     together: NDArray[np.int64] | None = None
     groups: NDArray[np.str_] | None = None
@@ -118,14 +120,10 @@ class BootstrapScorer:
             Each score is the mean of the pooled scores of the repeats.
         """
         predicted, tables = self._of_tested(repeats)
-        once = np.ones((len(self.codes), 1))
-        pooled = [
-            pooled_scores(self.codes, *pair, once) for pair in zip(predicted, tables, strict=True)
-        ]
+        sums = sums_of_repeats(self.codes, predicted, tables)
+        pooled = mean_scores(sums, np.ones((len(self.codes), 1)))
+        values = {name: finite_or_none(pooled[name][0]) for name in SCORES}
         reasons = missing_scores(self.codes, tables, self.classes)
-        values = {
-            name: finite_or_none(np.mean([scores[name][0] for scores in pooled])) for name in SCORES
-        }
         few = few_groups(self.groups)
         if few is not None and self.groups is not None:
             ranges = range_of_groups(self.codes, predicted, tables, self.groups)
@@ -138,7 +136,8 @@ class BootstrapScorer:
                 }
                 for name in SCORES
             }
-        intervals = score_intervals(self.codes, predicted, tables, self.counts, self.together)
+        resampled = mean_scores(sums, self.counts)
+        intervals = intervals_of(resampled, self.codes, np.array(predicted), self.together)
         return {
             name: {
                 "score": values[name],
@@ -159,8 +158,9 @@ class BootstrapScorer:
         return f"every resample of the {drawn} gives the same score"
 
     def _any_resample_has_all_classes(self) -> bool:
-        drawn = (self.counts[self.codes == code].any(axis=0) for code in range(len(self.classes)))
-        return bool(np.all(list(drawn), axis=0).any())
+        m = len(self.codes)
+        of_class = adder(self.codes, np.arange(m), (len(self.classes), m))
+        return any(((of_class @ part) > 0).all(axis=0).any() for _, part in chunks(self.counts))
 
     def resampled(
         self, repeats: Sequence[HeadPredictions], *, names: Sequence[str] = SCORES
@@ -178,10 +178,15 @@ class BootstrapScorer:
         -------
         dict of name to ndarray of shape (B,), float64
         """
-        return resampled_scores(self.codes, *self._of_tested(repeats), self.counts, names=names)
+        return mean_scores(
+            sums_of_repeats(self.codes, *self._of_tested(repeats), names=names), self.counts
+        )
 
     def _of_tested(
         self, repeats: Sequence[HeadPredictions]
-    ) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
-        predicted = np.array([repeat.predicted[self.tested] for repeat in repeats])
-        return predicted, np.array([repeat.probabilities[self.tested] for repeat in repeats])
+    ) -> tuple[list[NDArray[np.int_]], list[NDArray[np.floating[Any]]]]:
+        rows: Any = slice(None) if self.tested.all() else self.tested  # tables may be large
+        return (
+            [repeat.predicted[rows] for repeat in repeats],
+            [repeat.probabilities[rows] for repeat in repeats],
+        )

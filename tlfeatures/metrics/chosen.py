@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
+from tlfeatures.metrics.resampling import resampled_means
 from tlfeatures.metrics.score_records import PooledScore
 from tlfeatures.metrics.scores import SCORES, less_is_better, score_name
 
@@ -184,15 +185,14 @@ def _sign(scoring: str) -> int:
 def _accuracies(candidates: Sequence[Sequence[HeadPredictions]], scorer: BootstrapScorer) -> Floats:
     """Return the accuracy of each candidate in every resample, of shape (C, B).
 
-    This is one product of matrices. It adds up integers, so that equal sums are exactly equal.
+    It adds up integers, so that equal sums are exactly equal.
     """
     right = [
         np.sum([repeat.predicted[scorer.tested] == scorer.codes for repeat in repeats], axis=0)
         for repeats in candidates
     ]
-    counts = scorer.counts.astype(np.float64)
-    of_repeats = np.array([len(repeats) for repeats in candidates])
-    accuracies: Floats = np.array(right, np.float64) @ counts / np.outer(of_repeats, counts.sum(0))
+    of_repeats = np.array([[len(repeats)] for repeats in candidates])
+    accuracies: Floats = resampled_means(np.array(right, np.float64), scorer.counts) / of_repeats
     return accuracies
 
 

@@ -43,6 +43,7 @@ from tlfeatures.metrics.parts import divide
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int_]
+Table = NDArray[np.floating[Any]]
 
 LEVEL = 0.95  # the coverage that `fit` and `evaluate` report
 
@@ -137,7 +138,7 @@ def units_needed(coverage: float) -> int:
     return int(np.ceil(coverage / (1 - coverage) * (1 - _ROUNDING)))
 
 
-def conformity(y: Codes, predicted: Codes, probabilities: Floats) -> Floats:
+def conformity(y: Codes, predicted: Codes, probabilities: Table) -> Floats:
     """Return the conformity of each image, of shape (n,).
 
     Parameters
@@ -152,7 +153,7 @@ def conformity(y: Codes, predicted: Codes, probabilities: Floats) -> Floats:
     return values
 
 
-def label_sets(probabilities: Floats, codes: Codes, threshold: float) -> NDArray[np.bool_]:
+def label_sets(probabilities: Table, codes: Codes, threshold: float) -> NDArray[np.bool_]:
     """Return which classes are in the set of each image, of shape (n, k).
 
     Parameters
@@ -208,7 +209,7 @@ class SetQuality(EqualByValue):
 def cross_fitted(
     y: Codes,
     predicted: Codes,
-    probabilities: Floats,
+    probabilities: Table,
     fold: Codes,
     groups: NDArray[Any] | None = None,
     level: float = LEVEL,

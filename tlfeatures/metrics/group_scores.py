@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +48,8 @@ def few_groups(groups: NDArray[np.str_] | NDArray[np.int64] | None) -> str | Non
 
 def range_of_groups(
     y: NDArray[np.int_],
-    predicted: NDArray[np.int_],
-    probabilities: Floats,
+    predicted: Sequence[NDArray[np.int_]],
+    probabilities: Sequence[NDArray[np.floating[Any]]],
     groups: NDArray[np.str_],
 ) -> dict[str, GroupsRange | None]:
     """Compute the lowest and the highest score of the groups, as the mean over repeats.
@@ -58,8 +58,9 @@ def range_of_groups(
     ----------
     y : ndarray of shape (n,), int
         Class codes of the tested images, 0 to k - 1.
-    predicted : ndarray of shape (repeats, n), int
-    probabilities : ndarray of shape (repeats, n, k), float64
+    predicted : sequence of ndarray of shape (n,), int
+        Predicted class codes of each repeat.
+    probabilities : sequence of ndarray of shape (n, k)
     groups : ndarray of shape (n,), str
 
     Returns

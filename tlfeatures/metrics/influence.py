@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.scores import SCORES, Codes, Floats, losses, ranked_classes
+from tlfeatures.metrics.roc_auc import placements, ranked_classes
+from tlfeatures.metrics.scores import SCORES, Codes, Floats, losses
 
 
 def influences(
@@ -51,7 +51,7 @@ def influences(
     """
     if scoring not in SCORES:
         raise ParameterError(f"scoring must be one of {', '.join(SCORES)}, got {scoring!r}")
-    y, predicted, table = np.asarray(y), np.asarray(predicted), np.asarray(probabilities, float)
+    y, predicted, table = np.asarray(y), np.asarray(predicted), np.asarray(probabilities)
     if scoring in ("log_loss", "roc_auc") and not np.isfinite(table).all():
         return np.full(len(y), np.nan)
     return _OF_SCORES[scoring](y, predicted, table)
@@ -88,28 +88,21 @@ def _log_loss(y: Codes, predicted: Codes, table: Floats) -> Floats:
 
 
 def _roc_auc(y: Codes, predicted: Codes, table: Floats) -> Floats:
-    own = [_auc_of_class(table[:, c], y == c) for c in ranked_classes(table.shape[1])]
-    influence: Floats = np.mean(own, axis=0)
-    return influence
+    classes = ranked_classes(table.shape[1])
+    influence = np.zeros(len(y))  # not one array for each class: there may be 1,000
+    for code in classes:
+        influence += _auc_of_class(table[:, code], y == code)
+    return influence / len(classes)
 
 
 def _auc_of_class(score: Floats, positive: NDArray[np.bool_]) -> Floats:
     """Return the influences on the ROC AUC of a class against the rest; NaN without one of them."""
     if positive.all() or not positive.any():
         return np.full(len(score), np.nan)
-    won = np.where(positive, _share_below(score, score[~positive]), 0.0)
-    won[~positive] = 1 - _share_below(score[~positive], score[positive])
+    won = placements(score, positive)
     auc, share = won[positive].mean(), positive.mean()
     influence: Floats = (won - auc) / np.where(positive, share, 1 - share)
     return influence
-
-
-def _share_below(values: Floats, others: Floats) -> Floats:
-    """Return the share of the others that are smaller than each value; a tie counts one half."""
-    others = np.sort(others)
-    sides: list[Any] = [np.searchsorted(others, values, side) for side in ("left", "right")]
-    share: Floats = (sides[0] + sides[1]) / 2 / len(others)
-    return share
 
 
 _OF_SCORES: dict[str, Callable[[Codes, Codes, Floats], Floats]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.metrics.resampling import group_codes, resampled_scores
+from tlfeatures.metrics.resampling import group_codes, mean_scores, sums_of_repeats
 from tlfeatures.metrics.scores import Floats
 
 
@@ -68,6 +69,9 @@ def score_intervals(
     outwards, as Student's t does with the bounds of a mean (Hesterberg 2015). If a class has few
     images (or groups), for example fewer than 20, they are still too narrow.
 
+    With more than 200,000 images times classes, the ROC AUC of resamples is its projection, which
+    takes one pass over the images instead of one for each class; see `tlfeatures.metrics.roc_auc`.
+
     References
     ----------
     B. Efron and R. Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
@@ -78,7 +82,27 @@ def score_intervals(
     if not 0 < level < 1:
         raise ParameterError(f"level must be between 0 and 1, got {level}")
     y, predicted = np.asarray(y), np.asarray(predicted)
-    resampled = resampled_scores(y, predicted, probabilities, counts)
+    sums = sums_of_repeats(y, list(predicted), list(np.asarray(probabilities)))
+    return intervals_of(mean_scores(sums, counts), y, predicted, groups, level=level)
+
+
+def intervals_of(
+    resampled: Mapping[str, Floats],
+    y: NDArray[Any],
+    predicted: NDArray[Any],
+    groups: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Compute the intervals of `score_intervals` from the scores of resamples.
+
+    Parameters
+    ----------
+    resampled : mapping of name to ndarray of shape (B,)
+        Result of `mean_scores`.
+    y, predicted, groups, level
+        See `score_intervals`.
+    """
     units = len(y) if groups is None else int(group_codes(np.asarray(groups), len(y)).max()) + 1
     intervals = {name: _percentiles(values, level, units) for name, values in resampled.items()}
     right = (predicted == y).mean(axis=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from tlfeatures.errors import ParameterError
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int_]
+
+_ROWS = 4096  # images whose probabilities are sorted together
 
 
 class LabelledImages(Protocol):
@@ -43,7 +45,7 @@ class FoldPredictions(Protocol):
         """Predicted class codes, of shape (n,)."""
 
     @property
-    def probabilities(self) -> Floats:
+    def probabilities(self) -> NDArray[np.floating[Any]]:
         """Probabilities of the classes, of shape (n, k)."""
 
 
@@ -59,7 +61,7 @@ class OutOfFold(EqualByValue):
         Names of the k classes, sorted.
     y, predicted : ndarray of shape (n,), int
         Class codes of labels and predictions: indices of `classes`.
-    probabilities : ndarray of shape (n, k), float64
+    probabilities : ndarray of shape (n, k), float64 or float32
         Probabilities of the classes; NaN where the head gives none.
     fold : ndarray of shape (n,), int
         Number of the fold that tested each image.
@@ -69,7 +71,7 @@ class OutOfFold(EqualByValue):
     classes: list[str]
     y: Codes
     predicted: Codes
-    probabilities: Floats = field(repr=False)
+    probabilities: NDArray[np.floating[Any]] = field(repr=False)
     fold: Codes = field(repr=False)
 
     @classmethod
@@ -85,17 +87,25 @@ class OutOfFold(EqualByValue):
             fold=entry.fold[tested],
         )
 
-    def columns(self) -> dict[str, NDArray[np.str_] | NDArray[np.int_] | Floats]:
+    def columns(self, *, every_class: bool = True) -> dict[str, NDArray[Any]]:
         """Return the predictions as columns, for tables.
+
+        Parameters
+        ----------
+        every_class : bool
+            Whether to give the probability of each class, or only those of two.
 
         Returns
         -------
         dict of name to ndarray of shape (n,)
-            `id`, `label`, `predicted`, `fold`, and the probability `p_CLASS` of each class, NaN if
-            the head gives none.
+            `id`, `label`, `predicted`, `fold`, and the probability `p_CLASS` of each class, or
+            `p_predicted` of the predicted and `p_label` of the right class; NaN if the head gives
+            none.
         """
         classes = np.array(self.classes)
         odds = {f"p_{name}": self.probabilities[:, k] for k, name in enumerate(self.classes)}
+        if not every_class:
+            odds = {"p_predicted": self.confidence, "p_label": self.given}
         return {
             "id": self.ids,
             "label": classes[self.y],
@@ -135,8 +145,11 @@ class OutOfFold(EqualByValue):
     @property
     def margin(self) -> Floats:
         """Difference of the two largest probabilities of each image, of shape (n,)."""
-        ordered = np.sort(self.probabilities, axis=1)
-        margin: Floats = ordered[:, -1] - ordered[:, -2]
+        margin = np.empty(len(self.probabilities))
+        for start in range(0, len(margin), _ROWS):  # the table of many classes may be large
+            part = self.probabilities[start : start + _ROWS]
+            largest = np.partition(part, -2, axis=1)[:, -2:].astype(np.float64)
+            margin[start : start + _ROWS] = largest[:, 1] - largest[:, 0]
         return margin
 
     def mistakes(self) -> Codes:
@@ -163,5 +176,5 @@ class OutOfFold(EqualByValue):
         return rows[np.lexsort((self.ids[rows], margin[rows].round(12)))]
 
     def _of(self, codes: Codes) -> Floats:
-        probability: Floats = self.probabilities[np.arange(len(codes)), codes]
-        return probability
+        probability = self.probabilities[np.arange(len(codes)), codes]
+        return probability.astype(np.float64)

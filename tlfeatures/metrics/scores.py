@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 from tlfeatures.errors import ParameterError
+from tlfeatures.metrics.roc_auc import ExactAuc, ProjectedAuc, is_large
+from tlfeatures.metrics.weighted_sums import adder, chunks, nan_mean, ratio
 from tlfeatures.names import some_of
 
 Floats = NDArray[np.float64]
@@ -19,7 +20,6 @@ SCORES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
 LABEL_SCORES = ("accuracy", "balanced_accuracy", "f1_macro")  # from 0 to 1; need no probabilities
 _LESS_IS_BETTER = ("log_loss",)
 SCORE_NAMES = {"f1_macro": "macro F1", "roc_auc": "ROC AUC"}  # others: see `score_name`
-CELLS = 2**19  # number of weights in a chunk; its 4 MB fit in the processor's cache
 
 
 def score_name(scoring: str) -> str:
@@ -109,23 +109,15 @@ def pooled_scores(
     Radiology 143, 29-36). In addition to the arguments, about 20 n k bytes and 20 MB of memory are
     needed.
     """
-    y, predicted, table = np.asarray(y), np.asarray(predicted), np.asarray(probabilities, float)
-    weights = np.asarray(weights)
-    _check_shapes(y, predicted, table, weights)
-    sums = _Sums.of(y, predicted, table, names)
-    scores = {name: np.full(weights.shape[1], np.nan) for name in names}
-    for columns in _chunks(*weights.shape):
-        chunk = weights[:, columns].astype(np.float64, order="C")
-        if not (chunk >= 0).all():
-            raise ParameterError("weights must be 0 or more, found a negative one or NaN")
-        for name, values in sums.scores(chunk).items():
-            if name in scores:
-                scores[name][columns] = values
-    return scores
+    weights, n = np.asarray(weights), np.shape(y)[0] if np.ndim(y) else 0
+    if weights.ndim != 2 or len(weights) != n:
+        shapes = map(np.shape, (y, predicted, probabilities, weights))
+        raise ParameterError(_shapes_error(*shapes))
+    return ScoreSums.of(y, predicted, probabilities, names=names).scores(weights)
 
 
 def missing_scores(
-    y: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]
+    y: ArrayLike, probabilities: Sequence[NDArray[Any]], classes: Sequence[str]
 ) -> dict[str, str]:
     """Return the reasons for scores that are not defined.
 
@@ -133,8 +125,8 @@ def missing_scores(
     ----------
     y : array-like of shape (n,), int
         Class codes, 0 to k - 1.
-    probabilities : array-like of shape (..., n, k)
-        Probabilities of the classes; NaN where the head gives none.
+    probabilities : sequence of ndarray of shape (n, k)
+        Probabilities of the classes in each repeat; NaN where the head gives none.
     classes : sequence of k str
         Names of the classes.
 
@@ -143,11 +135,10 @@ def missing_scores(
     dict of name to str
         The reason for each score of `pooled_scores` that is NaN if every image has the weight 1.
     """
-    table = np.asarray(probabilities, float)
-    finite = np.isfinite(table)
-    if not finite.all():
+    finite = [np.isfinite(table) for table in probabilities]
+    if not all(table.all() for table in finite):
         some = "some of the head's probabilities are not finite numbers"
-        reason = some if finite.any() else "the head gives no probabilities"
+        reason = some if any(table.any() for table in finite) else "the head gives no probabilities"
         return dict.fromkeys(("log_loss", "roc_auc"), reason)
     counts = np.bincount(np.asarray(y), minlength=len(classes)).tolist()
     absent = [name for name, count in zip(classes, counts, strict=True) if not count]
@@ -185,20 +176,21 @@ def codes_of(labels: NDArray[Any], classes: NDArray[np.str_]) -> NDArray[np.int_
     return codes
 
 
-def _check_shapes(
-    y: NDArray[Any], predicted: NDArray[Any], table: Floats, weights: NDArray[Any]
-) -> None:
-    shapes = [array.shape for array in (y, predicted, table, weights)]
+def _check_shapes(y: NDArray[Any], predicted: NDArray[Any], table: NDArray[Any]) -> None:
     n = len(y) if y.ndim else 0
-    if not (n and shapes[1] == (n,) and [len(s) for s in shapes] == [1, 1, 2, 2]) or any(
-        len(array) != n for array in (table, weights)
-    ):
-        raise ParameterError(
-            "y, predicted, probabilities and weights must have shapes (n,), (n,), (n, k) and "
-            f"(n, B) with n 1 or more, got {', '.join(map(str, shapes))}"
-        )
+    if not n or y.ndim > 1 or predicted.shape != (n,) or table.ndim != 2 or len(table) != n:
+        raise ParameterError(_shapes_error(y.shape, predicted.shape, table.shape))
     for name, codes in (("y", y), ("predicted", predicted)):
         _check_codes(name, codes, table.shape[1])
+
+
+def _shapes_error(*shapes: tuple[int, ...]) -> str:
+    names = ("y, predicted, probabilities", " and weights")[: len(shapes) - 2]
+    return (
+        f"{''.join(names)} must have shapes (n,), (n,), (n, k)"
+        f"{' and (n, B)' if len(shapes) > 3 else ''} with n 1 or more, got "
+        f"{', '.join(map(str, shapes))}"
+    )
 
 
 def _check_codes(name: str, codes: NDArray[Any], k: int) -> None:
@@ -210,116 +202,131 @@ def _check_codes(name: str, codes: NDArray[Any], k: int) -> None:
         )
 
 
-def _chunks(n: int, columns: int) -> Iterator[slice]:
-    step = max(1, CELLS // n)
-    return (slice(start, start + step) for start in range(0, columns, step))
-
-
 @dataclass(frozen=True)
-class _Sums:
-    """Sums over images from which scores are computed, as matrices to be multiplied with weights.
+class ScoreSums:
+    """Sums over images from which the scores of any weighting of the images are computed.
 
-    `true`, `predicted` and `hits` count images in one row for each class. Without probabilities,
-    or if the score is not needed, `losses` is None and `ranks` is empty.
+    The matrices are multiplied with weights. `hits` and `missed` have one row for each true class,
+    and count its images that are predicted right and wrong. `false` has one row for each predicted
+    class, and counts the images that are wrong. What the scores don't need is None.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The scores that are computed.
+    hits, missed, false : sparse matrices of shape (k, n)
+    losses : ndarray of shape (n,) or None
+        Log loss of each image; None without probabilities.
+    auc : ExactAuc or ProjectedAuc or None
     """
 
-    true: Any
-    predicted: Any
+    names: tuple[str, ...]
     hits: Any
+    missed: Any
+    false: Any
     losses: Floats | None
-    ranks: list[tuple[Any, Any]]
+    auc: ExactAuc | ProjectedAuc | None
 
     @classmethod
-    def of(cls, y: Codes, predicted: Codes, table: Floats, names: Sequence[str]) -> _Sums:
+    def of(
+        cls,
+        y: ArrayLike,
+        predicted: ArrayLike,
+        probabilities: ArrayLike,
+        *,
+        names: Sequence[str] = SCORES,
+        projected: bool = False,
+    ) -> ScoreSums:
+        """Prepare the scores of predictions.
+
+        Parameters
+        ----------
+        y, predicted, probabilities, names
+            See `pooled_scores`.
+        projected : bool
+            Whether large tables (`is_large`) have the projection of ROC AUC, which is right for
+            resamples of all images, and not for weights of parts of them.
+
+        Raises
+        ------
+        ParameterError
+            See `pooled_scores`.
+        """
+        y, predicted, table = np.asarray(y), np.asarray(predicted), _floating(probabilities)
+        _check_shapes(y, predicted, table)
         n, k = table.shape
-        rows = np.arange(n)
-        right = y == predicted
-        finite = bool(np.isfinite(table).all())
+        rows, right = np.arange(n), y == predicted
+        odds = {"log_loss", "roc_auc"} & set(names)
+        finite = bool(odds) and bool(np.isfinite(table).all())
+        auc = ProjectedAuc if projected and is_large(n, k) else ExactAuc
         return cls(
-            true=_adder(y, rows, (k, n)),
-            predicted=_adder(predicted, rows, (k, n)),
-            hits=_adder(y[right], rows[right], (k, n)),
+            names=tuple(names),
+            hits=adder(y[right], rows[right], (k, n)),
+            missed=adder(y[~right], rows[~right], (k, n)),
+            false=adder(predicted[~right], rows[~right], (k, n)) if "f1_macro" in names else None,
             losses=losses(y, table) if finite and "log_loss" in names else None,
-            ranks=[_ranks(table[:, c], y == c) for c in ranked_classes(k)]
-            if finite and "roc_auc" in names
-            else [],
+            auc=auc.of(y, table) if finite and "roc_auc" in names else None,
         )
 
-    def scores(self, weights: Floats) -> dict[str, Floats]:
-        true, predicted, hits = (m @ weights for m in (self.true, self.predicted, self.hits))
+    def scores(self, weights: ArrayLike) -> dict[str, Floats]:
+        """Return each score of every column of weights, see `pooled_scores`.
+
+        Parameters
+        ----------
+        weights : array-like of shape (n, B)
+
+        Returns
+        -------
+        dict of name to ndarray of shape (B,), float64
+
+        Raises
+        ------
+        ParameterError
+            If weights have another shape or are below 0.
+        """
+        weights = np.asarray(weights)
+        if weights.ndim != 2 or len(weights) != self.hits.shape[1]:
+            raise ParameterError(
+                f"weights must have shapes that fit {self.hits.shape[1]} images, (n, B), got "
+                f"{weights.shape}"
+            )
+        scores = {name: np.full(weights.shape[1], np.nan) for name in self.names}
+        for columns, chunk in chunks(weights):
+            if weights.dtype.kind != "u" and not (chunk >= 0).all():
+                raise ParameterError("weights must be 0 or more, found a negative one or NaN")
+            for name, values in self._of_chunk(chunk).items():
+                if name in scores:
+                    scores[name][columns] = values
+        return scores
+
+    def _of_chunk(self, weights: Floats) -> dict[str, Floats]:
+        hits = self.hits @ weights
+        true = hits + self.missed @ weights
         total = true.sum(axis=0)
         scores = {
-            "accuracy": _ratio(hits.sum(axis=0), total),
-            "balanced_accuracy": _nan_mean(_ratio(hits, true)),
-            "f1_macro": _nan_mean(_ratio(2 * hits, np.where(true > 0, true + predicted, 0))),
+            "accuracy": ratio(hits.sum(axis=0), total),
+            "balanced_accuracy": nan_mean(ratio(hits, true)),
         }
+        if self.false is not None:
+            both = true + hits + self.false @ weights
+            scores["f1_macro"] = nan_mean(ratio(2 * hits, np.where(true > 0, both, 0)))
         if self.losses is not None:
-            scores["log_loss"] = _ratio(self.losses @ weights, total)
-        if self.ranks:
-            scores["roc_auc"] = np.mean([_auc(*pair, weights) for pair in self.ranks], axis=0)
+            scores["log_loss"] = ratio(self.losses @ weights, total)
+        if self.auc is not None:
+            scores["roc_auc"] = self.auc.scores(weights, true)
         return scores
 
 
-def _adder(targets: NDArray[Any], rows: NDArray[Any], shape: tuple[int, int]) -> Any:
-    """Return a sparse matrix. Its product with weights has their sum over the rows of each target.
-
-    `targets` has the number of the target for each of `rows`.
-    """
-    places = (targets.astype(np.int32), rows.astype(np.int32))  # half the memory of int64
-    return sparse.csr_array((np.ones(len(rows)), places), shape=shape)
+def _floating(table: ArrayLike) -> NDArray[np.floating[Any]]:
+    """Return probabilities as floating-point numbers; a large table of float32 is not copied."""
+    values = np.asarray(table)
+    return values if values.dtype.kind == "f" else values.astype(np.float64)
 
 
-def losses(y: Codes, table: Floats) -> Floats:
+def losses(y: Codes, table: NDArray[np.floating[Any]]) -> Floats:
     """Return the log loss of each image, of probabilities of shape (n, k)."""
     # The same bound as scikit-learn's. Without it, a single probability of 0 gives infinity.
     eps = np.finfo(np.float64).eps
-    values: Floats = -np.log(np.clip(table[np.arange(len(y)), y], eps, 1 - eps))
+    given = table[np.arange(len(y)), y].astype(np.float64)
+    values: Floats = -np.log(np.clip(given, eps, 1 - eps))
     return values
-
-
-def ranked_classes(k: int) -> range:
-    """Return the classes whose ROC AUC is computed. With two classes, both have the same."""
-    return range(1, 2) if k == 2 else range(k)
-
-
-def _ranks(score: Floats, positive: NDArray[np.bool_]) -> tuple[Any, Any]:
-    """Sort images by score into steps; return the matrices that add up positives and negatives."""
-    order = np.argsort(score)
-    score, positive = score[order], positive[order]
-    tie = np.cumsum(np.diff(score, prepend=score[0]) > 0)
-    step = _merge(np.bincount(tie, weights=positive), np.bincount(tie))[tie]
-    shape = (int(step[-1]) + 1, len(order))
-    return (
-        _adder(step[positive], order[positive], shape),
-        _adder(step[~positive], order[~positive], shape),
-    )
-
-
-def _merge(positives: NDArray[Any], sizes: NDArray[Any]) -> NDArray[np.int_]:
-    """Return the number of the step of each tie.
-
-    Neighbouring ties that are all positive, or all negative, become one step, because their order
-    does not change ROC AUC. With a good head, only few steps are left.
-    """
-    kind = np.where(positives == 0, 0, np.where(positives == sizes, 1, 2))
-    return np.cumsum((np.diff(kind, prepend=kind[0]) != 0) | (kind == 2))
-
-
-def _auc(positive: Any, negative: Any, weights: Floats) -> Floats:
-    positives, negatives = positive @ weights, negative @ weights
-    up_to = np.cumsum(negatives, axis=0)
-    pairs = positives.sum(axis=0) * up_to[-1]
-    negatives *= -0.5
-    negatives += up_to
-    return _ratio(np.einsum("sb,sb->b", positives, negatives), pairs)
-
-
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    ratio = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=ratio, where=whole > 0)
-    return ratio
-
-
-def _nan_mean(values: Floats) -> Floats:
-    defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0).sum(axis=0), defined.sum(axis=0))

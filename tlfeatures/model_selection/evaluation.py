@@ -152,8 +152,12 @@ class Evaluation(EqualByValue):
         return data_frame(self.predictions.columns())
 
     def to_dict(self) -> dict[str, Any]:
-        """Give JSON-ready plain data, without the predictions of single images."""
-        groups = self.by_group()
+        """Give JSON-ready plain data, without the predictions of single images.
+
+        Of more than 100 classes, the confusion matrix is None. `confused` has the 100 pairs of
+        classes that are confused most often.
+        """
+        groups, confusion = self.by_group(), self.confusion
         return {
             "head": self.head,
             "embedding": self.embedding,
@@ -163,7 +167,8 @@ class Evaluation(EqualByValue):
             "classes": self.classes.tolist(),
             "scores": self.scores,
             "group_scores": None if groups is None else asdict(groups),
-            "confusion": self.confusion.counts.tolist(),
+            "confusion": None if confusion.is_large else confusion.counts.tolist(),
+            "confused": [asdict(pair) for pair in confusion.confused()],
         }
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from tlfeatures.html_tables import Cell, table_html
 from tlfeatures.metrics.confusion import Confusion
 from tlfeatures.metrics.group_scores import GroupScores
@@ -78,23 +76,13 @@ def confusion_table(confusion: Confusion) -> str:
 
 
 def _mistakes_table(confusion: Confusion) -> str:
-    counts = confusion.counts.copy()
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:_MOST_CLASSES]
-    images = confusion.counts.sum(axis=1)
     rows: list[list[Cell]] = [
-        [
-            confusion.classes[true],
-            confusion.classes[predicted],
-            int(counts[true, predicted]),
-            percent(counts[true, predicted] / images[true]),
-        ]
-        for true, predicted in zip(*np.unravel_index(order, counts.shape), strict=True)
-        if counts[true, predicted]
+        [pair.true, pair.predicted, pair.images, percent(pair.share)]
+        for pair in confusion.confused(_MOST_CLASSES)
     ]
     return table_html(
         ["true class", "predicted class", "images", "of the true class"],
         rows,
         caption="The most frequent mistakes",
-        total=int((counts > 0).sum()),
+        total=confusion.pairs,
     )

@@ -83,7 +83,7 @@ def score_head(
         return FoldResult({}, predicted, unknown, 0.0, ())
     table, codes = _probabilities(head, X, classes), np.searchsorted(classes, y)
     scores = _unweighted(codes, predicted, table)
-    reasons = missing_scores(codes, table, classes.tolist())
+    reasons = missing_scores(codes, [table], classes.tolist())
     for name in scoring:
         if name not in scores:
             scores[name], reason = _extra_score(name, head, X, y, classes)

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.distances import unit_roots
+from tlfeatures.dataset.samples import MOST_IMAGES
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
 
 Floats = NDArray[np.float64]
 
 METHODS = ("pca", "tsne")
-MOST_IMAGES = 5000  # maximum number of points of a sampled map; more would cover each other
 
 _NEIGHBOURS = 30  # perplexity of t-SNE, scikit-learn's default
 _LEADING = 50  # number of components for t-SNE, as in van der Maaten and Hinton (2008)
@@ -98,7 +98,7 @@ def embedding_map(
 def sampled_map(
     X: NDArray[np.floating[Any]], method: str = "pca", random_state: int | None = 0
 ) -> tuple[NDArray[np.int_], EmbeddingMap]:
-    """Compute a map of at most `MOST_IMAGES` images.
+    """Compute a map of at most `MOST_IMAGES` images; more points would cover each other.
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ def report(
     >>> report(benchmark(data), "report.html", data=data)  # doctest: +SKIP
     """
     from tlfeatures.reports.page.contents import Options, contents
-    from tlfeatures.reports.page.write import render
+    from tlfeatures.reports.page.write import PAGE, render
 
     check_page(output)
     wanted = Options(head, embedding, images, without, map, title)
@@ -132,7 +132,7 @@ def report(
     benchmark = results if isinstance(results, Benchmark) else load_benchmark(results)
     analyses = Analyses(benchmark, given, n_jobs=n_jobs, progress=progress)
     shown = {**contents(analyses, wanted), "operating_point": point}
-    html = render("tlfeatures.reports.page", "page", shown).encode("utf-8", "replace")
+    html = render(PAGE, "page", shown).encode("utf-8", "replace")
     replace_file(Path(output), html)
     pictures = sum(picture is not None for picture in shown["album"]["pictures"])
     optional = ("probabilities", "learning_curve", "epochs", "map", "audit", "copies")

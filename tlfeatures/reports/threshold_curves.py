@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.equality import EqualByValue
 from tlfeatures.metrics.out_of_fold import OutOfFold
+from tlfeatures.metrics.roc_auc import areas, ranked_classes
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int_]
@@ -45,12 +46,14 @@ class Curve(EqualByValue):
 Curves = tuple[Curve, ...]
 
 
-def roc(predictions: OutOfFold) -> Curves:
+def roc(predictions: OutOfFold, *, most: int | None = None) -> Curves:
     """Compute ROC curves over the images of all folds together.
 
     Parameters
     ----------
     predictions : OutOfFold
+    most : int, optional
+        Largest number of curves. Of more classes, those with the smallest areas have one.
 
     Returns
     -------
@@ -70,18 +73,21 @@ def roc(predictions: OutOfFold) -> Curves:
     from sklearn.metrics import auc, roc_curve
 
     curves = []
-    for label, positive, score in _against_the_rest(predictions):
+    for label, positive, score in _against_the_rest(predictions, most, 0):
         x, y, _ = roc_curve(positive, score)
         curves.append(_curve(label, positive, x, y, auc(x, y)))
     return tuple(curves)
 
 
-def precision_recall(predictions: OutOfFold) -> Curves:
+def precision_recall(predictions: OutOfFold, *, most: int | None = None) -> Curves:
     """Compute precision-recall curves over the images of all folds together.
 
     Parameters
     ----------
     predictions : OutOfFold
+    most : int, optional
+        Largest number of curves. Of more classes, those with the smallest average precisions have
+        one.
 
     Returns
     -------
@@ -102,7 +108,7 @@ def precision_recall(predictions: OutOfFold) -> Curves:
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     curves = []
-    for label, positive, score in _against_the_rest(predictions):
+    for label, positive, score in _against_the_rest(predictions, most, 1):
         precision, recall, _ = precision_recall_curve(positive, score, drop_intermediate=True)
         area = average_precision_score(positive, score)
         curves.append(_curve(label, positive, recall[::-1], precision[::-1], area))
@@ -110,12 +116,19 @@ def precision_recall(predictions: OutOfFold) -> Curves:
 
 
 def _against_the_rest(
-    predictions: OutOfFold,
-) -> list[tuple[str, NDArray[np.bool_], Floats]]:
-    """Return the name of each class, whether images belong to it, and its probabilities."""
+    predictions: OutOfFold, most: int | None, area: int
+) -> list[tuple[str, NDArray[np.bool_], NDArray[np.floating[Any]]]]:
+    """Return the name of each class, whether images belong to it, and its probabilities.
+
+    Of more classes than `most`, these are those with the smallest areas; `area` is their place in
+    the result of `areas`.
+    """
     predictions.check_probabilities()
     classes = predictions.classes
-    codes = range(1, 2) if len(classes) == 2 else range(len(classes))
+    codes = list(ranked_classes(len(classes)))
+    if most is not None and len(codes) > most:
+        values = areas(predictions.y, predictions.probabilities)[area]
+        codes = np.sort(np.argsort(values, kind="stable")[:most]).tolist()  # NaN comes last
     curves = [(classes[c], predictions.y == c, predictions.probabilities[:, c]) for c in codes]
     return [curve for curve in curves if 0 < curve[1].sum() < len(curve[1])]
 

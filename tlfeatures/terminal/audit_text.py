@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tlfeatures.names import counted
+from tlfeatures.names import counted, sample_words
 from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS
 from tlfeatures.terminal.tables import table
 
@@ -25,6 +25,11 @@ def render_audit(result: Audit, top: int = 20) -> str:
         f"{result.head} agrees with {100 * result.accuracy:.1f} % of the labels, the mean of three "
         "cross-validations; each image was judged by a head that was not trained on it"
     )
+    if result.sample is not None:
+        lines.append(
+            f"labels and outliers are those of {sample_words(result.sample, result.images)} "
+            "(--sample all: all); copies and unreadable images are those of all"
+        )
     if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)
     if findings[:top]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tlfeatures.names import counted, number
+from tlfeatures.names import counted, number, percent
 from tlfeatures.terminal.groups_text import group_lines
 from tlfeatures.terminal.shared_lines import (
     RANDOM_WEIGHTS,
@@ -16,6 +16,7 @@ from tlfeatures.terminal.shared_lines import (
 from tlfeatures.terminal.tables import score_words, spread, table
 
 if TYPE_CHECKING:
+    from tlfeatures.metrics.confusion import Confusion
     from tlfeatures.models.evaluate import ModelEvaluation
     from tlfeatures.models.export.check import Check
     from tlfeatures.models.export.export import Export
@@ -61,12 +62,28 @@ def render_evaluation(result: ModelEvaluation) -> str:
         *missing_lines(_missing_in(result)),
         *group_lines(result.by_group()),
     ]
+    return "\n".join([*lines, "", _confusion_table(confusion)])
+
+
+_PAIRS = 20  # of many classes, the pairs that are confused most often
+
+
+def _confusion_table(confusion: Confusion) -> str:
+    """Write the confusion matrix, or of more than 100 classes the most confused pairs."""
+    if confusion.is_large:
+        shown = confusion.confused(_PAIRS)
+        rows = [
+            [pair.true, pair.predicted, f"{pair.images:,}", percent(pair.share)] for pair in shown
+        ]
+        of = counted(confusion.pairs, "pair")
+        title = f"the classes that are confused most often: {len(shown)} of {of}"
+        header = ["true class", "predicted class", "images", "of the true class"]
+        return f"{title}\n{table(header, rows, left=2)}"
     counts = [
         [label, *map(str, row), str(sum(row))]
         for label, row in zip(confusion.classes, confusion.counts.tolist(), strict=True)
     ]
-    lines += ["", table(["true / predicted", *confusion.classes, "images"], counts)]
-    return "\n".join(lines)
+    return table(["true / predicted", *confusion.classes, "images"], counts)
 
 
 def _spread_title(result: ModelEvaluation) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tlfeatures.benchmarking.entries import Entry, series_of
+from tlfeatures.benchmarking.entries import Entry, has_many_classes, series_of
 from tlfeatures.benchmarking.store.archive import Arrays, read_archive, write_archive
 from tlfeatures.benchmarking.store.checks import (
     as_format_error,
@@ -26,6 +26,7 @@ from tlfeatures.benchmarking.store.format import (
     ENTRY_FACTS,
     FORMAT,
     FORMAT_VERSION,
+    MANY_CLASSES_ARRAYS,
 )
 from tlfeatures.benchmarking.study import Study
 from tlfeatures.errors import FormatError
@@ -102,15 +103,14 @@ def stored_keys(folder: Path) -> dict[str, int]:
     return dict(sorted(times.items(), key=lambda item: (item[1], item[0])))
 
 
-def write_entry(folder: Path, study: str, stored: StoredEntry) -> None:
+def write_entry(folder: Path, study: Study, stored: StoredEntry) -> None:
     """Write an entry. Its file is never changed later.
 
     Parameters
     ----------
     folder : Path
         Folder of the results.
-    study : str
-        Hash of the study.
+    study : Study
     stored : StoredEntry
         Its attribute `modified` is set.
 
@@ -120,25 +120,34 @@ def write_entry(folder: Path, study: str, stored: StoredEntry) -> None:
         If the file can't be written.
     """
     entry = stored.entry
-    tested = entry.fold >= 0
     path = entry_path(folder, entry.facts["key"])
     write_archive(
         path,
         {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "study": study,
+            "study": study.facts["study"],
             "commands": stored.commands,
             "source": stored.source,
             "entry": entry.facts,
         },
-        {
-            "fold": entry.fold.astype("<i4"),
-            "predicted": entry.predicted[tested].astype("<i4"),
-            "probabilities": entry.probabilities[tested].astype("<f8"),
-        },
+        _arrays(entry, study),
     )
     stored.modified = path.stat().st_mtime_ns
+
+
+def _arrays(entry: Entry, study: Study) -> Arrays:
+    tested = entry.fold >= 0
+    arrays: Arrays = {
+        "fold": entry.fold.astype("<i4"),
+        "predicted": entry.predicted[tested].astype("<i4"),
+    }
+    if not has_many_classes(study):
+        return {**arrays, "probabilities": entry.probabilities[tested].astype("<f8")}
+    rows = np.flatnonzero(tested)
+    codes = np.searchsorted(study.classes, study.y[rows])
+    given = entry.probabilities[rows, codes].astype("<f4")
+    return {**arrays, "probabilities": entry.probabilities[rows].astype("<f2"), "given": given}
 
 
 def read_entry(folder: Path, key: str, study: Study) -> StoredEntry:
@@ -150,7 +159,8 @@ def read_entry(folder: Path, key: str, study: Study) -> StoredEntry:
         If the file is missing, damaged, of another version, or of another study.
     """
     path = entry_path(folder, key)
-    stored, arrays = read_archive(path, ENTRY_ARRAYS)
+    many = has_many_classes(study)
+    stored, arrays = read_archive(path, MANY_CLASSES_ARRAYS if many else ENTRY_ARRAYS)
     check_format(path, stored, _FILE_FACTS)
     facts = stored["entry"]
     check_entry_facts(path, facts)
@@ -174,16 +184,20 @@ def check_entry_facts(path: Path, facts: Any) -> None:
 
 def _entry(facts: Mapping[str, Any], arrays: Arrays, study: Study) -> Entry:
     n, k, t = len(study.ids), len(study.classes), study.facts["tested"]
-    shapes = {"fold": (n,), "predicted": (t,), "probabilities": (t, k)}
+    shapes = {"fold": (n,), "predicted": (t,), "probabilities": (t, k), "given": (t,)}
     for name, shape in shapes.items():
-        if arrays[name].shape != shape:
+        if name in arrays and arrays[name].shape != shape:
             raise ValueError(f"{name} has the shape {arrays[name].shape}, expected {shape}")
     if n * k > max(_SMALL, _RATIO * t * k):
         raise ValueError(f"{n} images and {k} classes do not match {t} tested images")
     tested = arrays["fold"] >= 0
     if tested.sum() != t or not 0 <= arrays["predicted"].min() <= arrays["predicted"].max() < k:
         raise ValueError("it has predictions of other images or classes")
-    entry = Entry(dict(facts), arrays["fold"].astype(int), np.full(n, -1), np.full((n, k), np.nan))
+    many = "given" in arrays
+    table = np.full((n, k), np.nan, np.float32 if many else np.float64)
+    entry = Entry(dict(facts), arrays["fold"].astype(int), np.full(n, -1), table)
     entry.predicted[tested] = arrays["predicted"]
     entry.probabilities[tested] = arrays["probabilities"]
+    if many:
+        table[tested, np.searchsorted(study.classes, study.y[tested])] = arrays["given"]
     return entry

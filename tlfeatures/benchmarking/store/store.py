@@ -210,7 +210,7 @@ class ResultStore:
         own = [line for line in self.commands if line not in self._earlier_commands]
         stored = StoredEntry(entry, own, self._files.get(entry.facts["file"]))
         if self.folder is not None:
-            write_entry(self.folder, self.study.facts["study"], stored)
+            write_entry(self.folder, self.study, stored)
         self._stored[entry.facts["key"]] = stored
         self.computed += 1
 

@@ -69,14 +69,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity, check_similarity, find_copies
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, Files, as_dataset, list_files
+from tlfeatures.dataset.samples import MOST_IMAGES, sampled_rows
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.heads.table import OneHead
+from tlfeatures.metrics.confusion import MANY_CLASSES
 from tlfeatures.metrics.scores import Floats
 from tlfeatures.model_selection.audit.copies import (
     CopyPair,
@@ -106,8 +109,9 @@ def audit(
     label_level: int | None = None,
     columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
-    head: OneHead = "rbf-svm",
+    head: OneHead | None = None,
     cv: int = 5,
+    sample: int | None = MOST_IMAGES,
     n_jobs: int | None = None,
     random_state: int | None = 0,
     output: str | os.PathLike[str] | None = None,
@@ -130,13 +134,19 @@ def audit(
         of copies is the similarity in the same array. A `Dataset` that was loaded with
         `looks=True` therefore gives the same scores as its file.
     head : str or scikit-learn classifier
-        The head whose out-of-fold probabilities judge the labels, see `make_head`.
+        The head whose out-of-fold probabilities judge the labels, see `make_head`. The default is
+        rbf-svm, and with more than 100 classes lda, because rbf-svm compares each pair of classes.
     cv : int
         Number of folds. Each class needs at least as many images. Given splits are ignored.
+    sample : int or None
+        Largest number of images whose labels are judged and among which outliers are searched. Of
+        more images, a stratified sample is drawn that keeps groups whole, see
+        `tlfeatures.dataset.samples`; images with a copy in another class are added. Copies and
+        unreadable images are those of all images. None: all images.
     n_jobs : int or None
         Number of folds that are fitted at the same time. It does not change the result.
     random_state : int or None
-        Seed of the folds and, if it is given by name, of the head.
+        Seed of the sample, the folds and, if it is given by name, of the head.
     output : path, optional
         Write all findings to this file. The ending .csv or .json selects the format.
     progress : bool or callable of (done, total), optional
@@ -168,7 +178,8 @@ def audit(
     """
     sources = [data.file] if isinstance(data, Dataset) else list_files(data)
     write = None if output is None else _writer(output, (*sources, labels, groups))
-    name, _ = make_one_head(head)  # reports a wrong name before the file is read
+    if head is not None:
+        make_one_head(head)  # reports a wrong name before the file is read
     check_similarity(near_duplicates)
     is_file = not isinstance(data, Dataset)
     data = as_dataset(
@@ -183,10 +194,9 @@ def audit(
         looks=is_file,
     )
     data = data if is_file else _with_copies(data, near_duplicates)
-    probabilities, accuracy = _out_of_fold(
-        data, head, cv, n_jobs=n_jobs, random_state=random_state, progress=progress
+    result = _audited(
+        data, head, cv, sample, n_jobs=n_jobs, random_state=random_state, progress=progress
     )
-    result = _result(data, name, probabilities, accuracy)
     if write is None:
         return result
     write(result)
@@ -223,6 +233,40 @@ def _writer(output: str | os.PathLike[str], inputs: Iterable[object]) -> Callabl
         if isinstance(source, str | os.PathLike) and path.resolve() == Path(source).resolve():
             raise ParameterError(f"output would replace the input {source}; give another name")
     return writers[path.suffix.lower()]
+
+
+def _audited(
+    data: Dataset,
+    head: OneHead | None,
+    cv: int,
+    sample: int | None,
+    *,
+    n_jobs: int | None,
+    random_state: int | None,
+    progress: bool | Progress | None,
+) -> Audit:
+    """Audit a dataset whose copies are known."""
+    if head is None:
+        head = "lda" if len(data.classes) > MANY_CLASSES else "rbf-svm"
+    name, _ = make_one_head(head)
+    pairs = find_divided(data)
+    rows = _rows_to_judge(data, pairs, sample, random_state)
+    part = data.take(rows)
+    probabilities, accuracy = _out_of_fold(
+        part, head, cv, n_jobs=n_jobs, random_state=random_state, progress=progress
+    )
+    judged = _judges(part, name, accuracy)
+    return Audit(
+        file=data.file,
+        embedding=data.embedding,
+        weights=data.weights,
+        images=len(data),
+        head=name,
+        accuracy=accuracy,
+        findings=_findings(data, rows, pairs, probabilities, judged),
+        judged=judged,
+        sample=len(rows) if len(rows) < len(data) else None,
+    )
 
 
 def _out_of_fold(
@@ -274,32 +318,49 @@ def _judges(data: Dataset, head: str, accuracy: float) -> bool:
     return False
 
 
-def _result(data: Dataset, head: str, probabilities: Floats, accuracy: float) -> Audit:
-    judged = _judges(data, head, accuracy)
-    return Audit(
-        file=data.file,
-        embedding=data.embedding,
-        weights=data.weights,
-        images=len(data.y),
-        head=head,
-        accuracy=accuracy,
-        findings=_findings(data, probabilities, find_divided(data), judged),
-        judged=judged,
-    )
+def _rows_to_judge(
+    data: Dataset, pairs: list[CopyPair], sample: int | None, random_state: int | None
+) -> NDArray[np.int_]:
+    """Return the rows of the sample, and of the groups with a copy in two classes."""
+    rows = sampled_rows(data.y, data.together, sample, random_state)
+    if len(rows) == len(data) or data.together is None:
+        return rows
+    divided = [row for pair in pairs for row in (pair.i, pair.j) if _in_two_classes(pair, data)]
+    groups = np.union1d(data.together[rows], data.together[np.array(divided, int)])
+    return np.flatnonzero(np.isin(data.together, groups))
+
+
+def _in_two_classes(pair: CopyPair, data: Dataset) -> bool:
+    return bool(data.y[pair.i] != data.y[pair.j])
 
 
 def _findings(
-    data: Dataset, probabilities: Floats, pairs: list[CopyPair], judged: bool
+    data: Dataset,
+    rows: NDArray[np.int_],
+    pairs: list[CopyPair],
+    probabilities: Floats,
+    judged: bool,
 ) -> list[Finding]:
-    """Return the findings of all kinds in order. Findings with equal scores are sorted by id."""
-    contradicting = find_contradictions(data, probabilities, pairs)
+    """Return the findings of all kinds in order. Findings with equal scores are sorted by id.
+
+    Copies are searched among all images, and the other findings among the rows of the sample.
+    """
+    part = data.take(rows)
+    place = np.full(len(data), -1)
+    place[rows] = np.arange(len(rows))
+    inside = [
+        replace(pair, i=int(place[pair.i]), j=int(place[pair.j]))
+        for pair in pairs
+        if _in_two_classes(pair, data)
+    ]
+    contradicting = find_contradictions(part, probabilities, inside)
     leaking = find_leaks(data, pairs)
     doubted = {
         row: finding
-        for row, finding in (find_label_errors(data, probabilities) if judged else {}).items()
+        for row, finding in (find_label_errors(part, probabilities) if judged else {}).items()
         if row not in contradicting
     }
-    for row, finding in find_outliers(data).items():
+    for row, finding in find_outliers(part).items():
         others = contradicting if row in contradicting else doubted
         if row in others:
             others[row] = replace(others[row], reason=f"{others[row].reason}; also an outlier")

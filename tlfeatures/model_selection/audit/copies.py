@@ -100,9 +100,11 @@ def _identical_pairs(data: Dataset, file: NDArray[np.int64]) -> Iterator[tuple[i
     copies: dict[int, list[int]] = {}
     for row, number in enumerate(file.tolist()):
         copies.setdefault(number, []).append(row)
-    pairs, splits = set(), _splits(data)
+    pairs, parts = set(), (data.y.tolist(), _splits(data))
     for rows in copies.values():
-        for part in (data.y.tolist(), splits):
+        if len(rows) == 1:
+            continue
+        for part in parts:
             firsts = sorted({part[row]: row for row in reversed(rows)}.values())
             for row in rows:
                 other = next((first for first in firsts if part[first] != part[row]), None)

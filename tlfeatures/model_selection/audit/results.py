@@ -14,7 +14,7 @@ from tlfeatures.data_frames import frame_of_rows
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.files import replace_file
 from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html, text_html
-from tlfeatures.names import counted, percent
+from tlfeatures.names import counted, percent, sample_words
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -83,6 +83,9 @@ class Audit:
         the largest class.
     output : str or None
         Path of the file that the findings were written to.
+    sample : int or None
+        Number of images whose labels were judged and among which outliers were searched, if it
+        was a sample; None if all images were.
     """
 
     file: str
@@ -94,6 +97,7 @@ class Audit:
     findings: list[Finding]
     judged: bool = True
     output: str | None = None
+    sample: int | None = None
 
     def __repr__(self) -> str:
         """Describe it in one line."""
@@ -111,6 +115,7 @@ class Audit:
             "file": self.file,
             "embedding": self.embedding,
             "labels judged by": judged,
+            "labels and outliers of": sample_words(self.sample, self.images),
             **{f"findings: {kind}": count or None for kind, count in self.counts.items()},
             "written to": self.output,
         }
@@ -160,6 +165,7 @@ class Audit:
             "head": self.head,
             "accuracy": self.accuracy,
             "judged": self.judged,
+            "sample": self.sample,
             "counts": self.counts,
             "findings": [asdict(finding) for finding in self.findings],
         }

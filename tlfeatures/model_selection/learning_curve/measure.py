@@ -48,11 +48,12 @@ import numpy as np
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, Files, as_dataset
+from tlfeatures.dataset.samples import MOST_IMAGES, sampled_rows
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.heads.table import OneHead
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
-from tlfeatures.model_selection.learning_curve.forecast import judge
+from tlfeatures.model_selection.learning_curve.forecast import Judgement, judge
 from tlfeatures.model_selection.learning_curve.points import gather_points
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.learning_curve.subsets import (
@@ -62,7 +63,7 @@ from tlfeatures.model_selection.learning_curve.subsets import (
 )
 from tlfeatures.model_selection.progress import ProgressCounter
 from tlfeatures.model_selection.trainer import Trainer
-from tlfeatures.names import as_seed
+from tlfeatures.names import as_seed, sample_words
 from tlfeatures.progress import Progress, shown_progress
 
 
@@ -80,6 +81,7 @@ def learning_curve(
     sizes: Sequence[int] | None = None,
     cv: int | str = 5,
     params: Mapping[str, Any] | None = None,
+    sample: int | None = MOST_IMAGES,
     n_jobs: int | None = None,
     random_state: int | None = 0,
     progress: bool | Progress | None = None,
@@ -102,10 +104,13 @@ def learning_curve(
         Number of stratified folds, or "leave-one-group-out". Given splits are ignored.
     params : mapping, optional
         Parameters of a head that is given by name, see `make_head`.
+    sample : int or None
+        Largest number of images that are used. Of more images, a stratified sample is drawn that
+        keeps groups whole, see `tlfeatures.dataset.samples`. None: all images.
     n_jobs : int or None
         Number of fits at the same time, each on one thread. It does not change the results.
     random_state : int or None
-        Seed of folds, subsets, resamples and, if it is given by name, of the head.
+        Seed of sample, folds, subsets, resamples and, if it is given by name, of the head.
     progress : bool or callable of (done, total), optional
         Counts fits. See `extract`.
 
@@ -149,6 +154,8 @@ def learning_curve(
         near_duplicates=near_duplicates,
         variants=variants,
     )
+    images = len(data)
+    data = data.take(sampled_rows(data.y, data.together, sample, random_state))
     _, folds = make_folds(data, cv=cv, split="cv", random_state=random_state)
     classes, y = np.unique(data.y, return_inverse=True)
     shares = training_shares(data, folds, sizes)
@@ -169,10 +176,25 @@ def learning_curve(
         weights=data.weights,
         head=name,
         params=dict(params or {}),
-        images=len(y),
+        images=images,
+        sample=len(y) if len(y) < images else None,
         folds=len(folds),
         classes=classes.tolist(),
         variants=data.n_variants,
         points=measured.points,
-        **vars(judge(measured, random_state)),
+        **_judged(judge(measured, random_state), len(y), images),
     )
+
+
+def _judged(judgement: Judgement, used: int, images: int) -> dict[str, Any]:
+    """Return the attributes of a judgement, whose sentence says if it is of a sample."""
+    facts = vars(judgement)
+    if used == images:
+        return facts
+    sentence = f"Measured on {sample_words(used, images)}: {judgement.sentence}"
+    if judgement.forecasts:
+        sentence += (
+            f" More images means more than the {used:,} of the sample; all {images:,} may already "
+            "be enough."
+        )
+    return {**facts, "sentence": sentence}

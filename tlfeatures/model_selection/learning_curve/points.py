@@ -12,7 +12,7 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.metrics.group_scores import few_groups
 from tlfeatures.metrics.intervals import share_interval
-from tlfeatures.metrics.resampling import resample_counts
+from tlfeatures.metrics.resampling import resample_counts, resampled_means
 from tlfeatures.metrics.scores import Floats
 from tlfeatures.model_selection.learning_curve.results import CurvePoint, Interval
 from tlfeatures.model_selection.learning_curve.subsets import Codes, Subset, draws_of
@@ -92,14 +92,14 @@ def gather_points(
         for size in range(len(shares))
     )
     # The pooled accuracy is linear in the hits, so draws can be averaged before the product.
-    resampled = np.stack([hits.mean(axis=0) for hits in right]) @ counts / counts.sum(axis=0)
+    resampled = resampled_means(np.stack([hits.mean(axis=0) for hits in right]), counts)
     accuracy = (np.array([point.accuracy for point in points]) * units + 2) / (units + 4)
     # Two right and two wrong images are added, so that this variance is never 0.
     by_test = accuracy * (1 - accuracy) / units
     spread = _spread(right, np.array(shares), by_test)
     return Measured(
         points=points,
-        resampled=resampled.astype(np.float64),
+        resampled=resampled,
         spread=spread,
         weights=1 / (by_test + spread**2),
         chance=float(np.bincount(y).max() / len(y)),

@@ -137,6 +137,8 @@ class LearningCurve:
         The verdict in words.
     variants : int
         Number of variants of each training image that the head was also fitted on.
+    sample : int or None
+        Number of images of the sample that was used; None if all images were.
     """
 
     file: str
@@ -154,6 +156,7 @@ class LearningCurve:
     verdict: str
     sentence: str
     variants: int = 0
+    sample: int | None = None
 
     def __repr__(self) -> str:
         """Describe it in one line."""

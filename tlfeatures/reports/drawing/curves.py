@@ -183,7 +183,7 @@ class ReliabilityDisplay(Display):
         most = int(found.counts.max())
         axes.bar(
             low, 0.12 * found.counts / most, 0.94 * (high - low), align="edge", zorder=1,
-            color=COLORS["muted"], alpha=0.35, linewidth=0, label=f"images, up to {most:,} a bin",
+            color=COLORS["muted"], alpha=0.35, linewidth=0, label=f"up to {most:,} images",
         )  # fmt: skip
         axes.plot([0, 1], [0, 1], **REFERENCE_LINE, label="perfectly calibrated")
         x, y = found.confidence, found.right

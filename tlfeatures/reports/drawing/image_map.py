@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 
 _MARKERS = ["o", "^", "s", "D", "v", "P", "X", "p"]
 _NAMED, _LEGEND = 20, 2  # maximum number of classes in a legend, and its number of columns
+_LONGEST = 19  # characters of a name, so that two columns fit into the figure
 
 
 @dataclass(eq=False, repr=False)
@@ -108,7 +109,7 @@ class EmbeddingMapDisplay(Display):
         drawn, labels = self.map, np.asarray(self.labels)
         classes = np.unique(labels).tolist()
         for place, label in enumerate(classes):
-            named = legend_label(str(label)) if place < _NAMED else "_"
+            named = legend_label(str(label), _LONGEST) if place < _NAMED else "_"
             _draw_class(axes, drawn.points[labels == label], place, named, _dot(drawn))
         ringed = np.zeros(len(labels), bool) if self.wrong is None else np.asarray(self.wrong, bool)
         if ringed.any():

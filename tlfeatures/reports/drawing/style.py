@@ -73,9 +73,9 @@ _STYLE: Any = {
 }
 
 
-def legend_label(label: str) -> str:
+def legend_label(label: str, longest: int = 26) -> str:
     """Shorten a label for a legend. matplotlib would leave out labels that begin with `_`."""
-    label = shortened(label)
+    label = shortened(label, longest)
     return f" {label}" if label.startswith("_") else label
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.dataset.samples import MOST_IMAGES
 from tlfeatures.reports.diagnostics import OutOfFold
-from tlfeatures.reports.embedding_map import MOST_IMAGES
 
 GALLERY = 24  # images of a gallery
 
@@ -39,9 +39,12 @@ class Album:
         mistakes = predictions.mistakes()
         first = [*mistakes[:GALLERY], *predictions.uncertain()[:GALLERY]]
         others = np.random.default_rng(0).permutation(len(predictions.ids))
+        tested = dict(zip(predictions.ids.tolist(), range(len(predictions.ids)), strict=True))
+        # Of many images, the others are those of the map, which are a random sample, too.
+        if len(tested) > MOST_IMAGES:
+            others = np.array([tested[id_] for id_ in mapped if id_ in tested] or others, int)
         chosen = dict.fromkeys([*first, *mistakes[: MOST_IMAGES // 2], *others])
         rows = {str(predictions.ids[row]): int(row) for row in list(chosen)[:MOST_IMAGES]}
-        tested = dict(zip(predictions.ids.tolist(), range(len(predictions.ids)), strict=True))
         rows |= {id_: tested.get(id_, -1) for id_ in mapped if id_ not in rows}
         names = predictions.classes
         labels = [
@@ -80,13 +83,14 @@ def gallery(
     predictions: OutOfFold, rows: NDArray[np.int_], pictures: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Give label, prediction and probabilities of the first images."""
+    given, confidence = predictions.given, predictions.confidence
     return [
         {
             "id": str(predictions.ids[row]),
             "label": predictions.classes[predictions.y[row]],
             "predicted": predictions.classes[predictions.predicted[row]],
-            "given": _rounded(predictions.given[row]),
-            "confidence": _rounded(predictions.confidence[row]),
+            "given": _rounded(given[row]),
+            "confidence": _rounded(confidence[row]),
             "picture": pictures.get(str(predictions.ids[row])),
         }
         for row in rows[:GALLERY]

@@ -18,21 +18,27 @@ from tlfeatures.features.sources.open_source import open_stored_source, open_wit
 from tlfeatures.features.sources.protocol import Source
 from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.chosen import ChosenScore
+from tlfeatures.metrics.confusion import MANY_CLASSES
 from tlfeatures.metrics.score_records import PooledScore, range_text
 from tlfeatures.metrics.scores import score_name, score_text, score_unit
-from tlfeatures.names import as_list, counted, folds_in_words, some_of, unknown_name
+from tlfeatures.names import as_list, counted, folds_in_words, sample_words, some_of, unknown_name
 from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, confusion
 from tlfeatures.reports.drawing import style
-from tlfeatures.reports.page import sections
+from tlfeatures.reports.page import errors_section, sections
 from tlfeatures.reports.page.album import GALLERY, Album, gallery
 from tlfeatures.reports.page.backbone_section import backbones
 from tlfeatures.reports.page.thumbnails import thumbnails
+from tlfeatures.reports.page.write import PAGE, render
 
 logger = logging.getLogger(__name__)
 
 # Parts that can be left out: those that need more than the benchmark's folder.
 OPTIONAL = ("images", "map", "audit", "learning-curve", "epochs")
+
+MOST_BYTES = 4_900_000  # of the page; what its other parts leave of this is for pictures
+MOST_PICTURES = 2000
+_PICTURE = 4000  # characters of a large picture
 
 Result = TypeVar("Result")
 
@@ -94,43 +100,56 @@ def contents(analyses: Analyses, options: Options) -> dict[str, Any]:
         Variables of the template; a section without contents is None.
     """
     rank = analyses.rank(options.head, options.embedding)
-    predictions, comparison = analyses.predictions(rank), analyses.benchmark.comparison
+    predictions, parts = analyses.predictions(rank), _OptionalParts(analyses, rank, options)
     pairs = analyses.benchmark.study.facts["copy_pairs"]
-    calibration = analyses.benchmark.probabilities_of(rank)
-    parts = _OptionalParts(analyses, rank, options)
     audit, points = parts.audit, parts.points
     album = Album.of(predictions, {} if points is None else points)
-    wanted = [
-        *album.ids[: 2 * GALLERY],
-        *sections.audit_ids(audit),
-        *sections.copy_ids(pairs),
-        *album.ids,
-    ]
-    pictures = parts.pictures(list(dict.fromkeys(wanted)))
-    return {
+    shown_twice = [*album.ids[: 2 * GALLERY], *sections.audit_ids(audit), *sections.copy_ids(pairs)]
+    fixed = {
         **_answer(analyses, rank, options.title),
+        **_without_pictures(analyses, rank),
+        "learning_curve": parts.learning_curve(),
+        "epochs": parts.epochs(),
+        "map": parts.map(album),
+    }
+    mistakes, uncertain = predictions.mistakes(), predictions.uncertain()
+
+    def with_pictures(pictures: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            **fixed,
+            "mistakes": gallery(predictions, mistakes, pictures),
+            "uncertain": gallery(predictions, uncertain, pictures),
+            "audit": None if audit is None else sections.audit(audit, pictures),
+            "copies": sections.copies(pairs, pictures),
+            "pictures": len(pictures),
+            "album": album.to_dict(predictions, pictures),
+        }
+
+    rest = len(render(PAGE, "page", with_pictures({})).encode("utf-8", "replace"))
+    room = MOST_BYTES - rest - _PICTURE * len(shown_twice)
+    wanted = list(dict.fromkeys([*shown_twice, *album.ids]))[:MOST_PICTURES]
+    return with_pictures(parts.pictures(wanted, room))
+
+
+def _without_pictures(analyses: Analyses, rank: Rank) -> dict[str, Any]:
+    """Gather the sections that need only the benchmark's folder and have no pictures."""
+    predictions, benchmark = analyses.predictions(rank), analyses.benchmark
+    comparison, calibration = benchmark.comparison, benchmark.probabilities_of(rank)
+    return {
         **_largest_class(comparison, rank),
         "ranking": sections.ranking(comparison),
         "heat_map": sections.heat_map(comparison),
         "controls": sections.controls(comparison),
         "backbones": backbones(comparison),
-        "groups": sections.groups(analyses.benchmark.by_group(rank)),
-        "confusion": sections.confusion_matrix(confusion(predictions)),
-        "mistakes": gallery(predictions, predictions.mistakes(), pictures),
+        "groups": sections.groups(benchmark.by_group(rank)),
+        "confusion": errors_section.confusion_matrix(confusion(predictions)),
         "mistakes_count": int(predictions.wrong.sum()),
-        "uncertain": gallery(predictions, predictions.uncertain(), pictures),
-        "probabilities": sections.probabilities(predictions),
+        "probabilities": errors_section.probabilities(predictions),
         "calibration": None if calibration is None else calibration.sentence,
-        "sets": sections.label_sets(predictions, analyses.benchmark.together_of(rank)),
-        "learning_curve": parts.learning_curve(),
-        "epochs": parts.epochs(),
-        "map": parts.map(album),
-        "audit": None if audit is None else sections.audit(audit, pictures),
-        "copies": sections.copies(pairs, pictures),
+        "sets": errors_section.label_sets(predictions, benchmark.together_of(rank)),
         "made": _origin(analyses, rank),
-        "split": analyses.benchmark.study.facts["split"],
-        "pictures": bool(pictures),
-        "album": album.to_dict(predictions, pictures),
+        "split": benchmark.study.facts["split"],
+        "operating_point": [],
         "colors": style.COLORS,
     }
 
@@ -169,7 +188,7 @@ class _OptionalParts:
         return {
             "figure": sections.image_map(points, labels, wrong),
             "points": album.places(ids.tolist(), labels.tolist()),
-            "sample_of": len(data.y) if len(rows) < len(data.y) else None,
+            "sample": sample_words(len(rows), len(data)) if len(rows) < len(data) else None,
         }
 
     def learning_curve(self) -> dict[str, Any] | None:
@@ -192,10 +211,10 @@ class _OptionalParts:
             return None
         return sections.epochs(curve, trained.name)
 
-    def pictures(self, ids: list[str]) -> dict[str, str]:
-        return self._try("images", lambda: self._thumbnails(ids)) or {}
+    def pictures(self, ids: list[str], room: int) -> dict[str, str]:
+        return self._try("images", lambda: self._thumbnails(ids, room)) or {}
 
-    def _thumbnails(self, ids: list[str]) -> dict[str, str]:
+    def _thumbnails(self, ids: list[str], room: int) -> dict[str, str]:
         # All files of a benchmark hold the same images: the first one records their folder.
         about = every_file(self._analyses.benchmark.study.facts["files"])[0]
         file = about["file"]
@@ -211,7 +230,7 @@ class _OptionalParts:
             )
         header = read_header(self._analyses.find(file))
         digests = dict(zip(header.ids, header.digests, strict=True))
-        return thumbnails(source, ids, digests, value_range=header.spec.value_range)
+        return thumbnails(source, ids, digests, room, header.spec.value_range)
 
 
 # ---- the answer
@@ -361,7 +380,7 @@ def _copies(pairs: int) -> str:
 def _study(facts: Mapping[str, Any]) -> dict[str, str]:
     return {
         "images": f"{facts['images']:,}, {facts['tested']:,} of them tested",
-        "classes": ", ".join(facts["classes"]),
+        "classes": some_of(facts["classes"], MANY_CLASSES),
         "validation": _validation(facts, 1),
         "seed": str(facts["random_state"]),
         "groups": "none" if facts["groups"] is None else f"{facts['groups']:,}, each in one fold",

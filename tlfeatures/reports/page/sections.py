@@ -9,13 +9,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.comparison import WITHIN, Comparison, Rank
 from tlfeatures.benchmarking.control import MEANINGS
 from tlfeatures.benchmarking.ranking_html import any_interval
 from tlfeatures.dataset.dataset import BETWEEN_FILES
-from tlfeatures.metrics.conformal import cross_fitted
 from tlfeatures.metrics.group_scores import GroupScores
 from tlfeatures.metrics.score_records import PooledScore, spread_text
 from tlfeatures.metrics.scores import (
@@ -28,21 +26,9 @@ from tlfeatures.metrics.scores import (
 from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
-from tlfeatures.models.prediction_sets import quality_facts
-from tlfeatures.names import SURELY, chance, percent
+from tlfeatures.names import SURELY, chance, sample_words
 from tlfeatures.reports.diagnostics import (
-    Confusion,
     EmbeddingMap,
-    OutOfFold,
-    precision_recall,
-    reliability,
-    roc,
-)
-from tlfeatures.reports.drawing.confusion_matrix import ConfusionDisplay
-from tlfeatures.reports.drawing.curves import (
-    PrecisionRecallDisplay,
-    ReliabilityDisplay,
-    RocDisplay,
 )
 from tlfeatures.reports.drawing.heads import HeatMapDisplay, RankingDisplay
 from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
@@ -196,109 +182,6 @@ def heat_map(comparison: Comparison) -> Figure | None:
     )
 
 
-# ---- one head
-
-
-def confusion_matrix(table: Confusion) -> dict[str, Any]:
-    """Counts and rates of each cell, and the recall and precision of each class."""
-    right = table.counts.diagonal()
-    classes = [
-        {
-            "name": name,
-            "images": int(table.counts[row].sum()),
-            "recall": _share(right[row], table.counts[row].sum()),
-            "precision": _share(right[row], table.counts[:, row].sum()),
-        }
-        for row, name in enumerate(table.classes)
-    ]
-    return {
-        "classes": classes,
-        "counts": table.counts.tolist(),
-        "rates": np.nan_to_num(table.rates).tolist(),
-        "figure": draw(
-            "confusion",
-            "Confusion matrix",
-            "How many images of each true class were predicted as each class; the same numbers "
-            "are in the table of this section",
-            ConfusionDisplay(table),
-        ),
-    }
-
-
-def _share(part: int, whole: int) -> float | None:
-    return float(part / whole) if whole else None
-
-
-def probabilities(predictions: OutOfFold) -> list[Figure] | None:
-    """Reliability, ROC and precision-recall; None for a head without probabilities."""
-    if not predictions.has_probabilities:
-        return None
-    diagram, curves, steps = (
-        reliability(predictions),
-        roc(predictions),
-        precision_recall(predictions),
-    )
-    figures = [
-        draw(
-            "reliability",
-            "Reliability",
-            "Share of correct predictions against the probability that the head gave; expected "
-            f"calibration error {diagram.error:.3f}",
-            ReliabilityDisplay(diagram),
-            "On the diagonal, a prediction with the probability 0.8 is correct for 8 of 10 images. "
-            "Above the diagonal, the probabilities are too low; below it, they are too high.",
-        )
-    ]
-    if curves:
-        figures += [
-            draw(
-                "roc",
-                "ROC curve",
-                "True positive rate against false positive rate; area under the curve: "
-                f"{_areas(curves)}",
-                RocDisplay(curves),
-            ),
-            draw(
-                "precision-recall",
-                "Precision and recall",
-                f"Precision against recall; average precision: {_areas(steps)}",
-                PrecisionRecallDisplay(steps),
-            ),
-        ]
-    return figures
-
-
-def label_sets(predictions: OutOfFold, groups: NDArray[np.int64] | None) -> dict[str, Any] | None:
-    """Coverage and size of prediction sets; None without probabilities or with too few images."""
-    if not predictions.has_probabilities:
-        return None
-    head = (predictions.y, predictions.predicted, predictions.probabilities)
-    measured = cross_fitted(*head, predictions.fold, groups)
-    if measured is None:
-        return None
-    by_class = quality_facts(measured, predictions.classes)["by_class"]
-    return {
-        "level": f"{100 * measured.level:g}",
-        "coverage": percent(measured.coverage, 1),
-        "size": f"{measured.mean_size:.2f}",
-        "single": percent(measured.single),
-        "rows": [
-            {
-                "name": name,
-                "images": of["images"],
-                "coverage": of["coverage"],
-                "size": of["mean_size"],
-            }
-            for name, of in by_class.items()
-        ],
-    }
-
-
-def _areas(curves: Sequence[Any]) -> str:
-    more = f" and {len(curves) - 8} more" if len(curves) > 8 else ""
-    return ", ".join(f"{curve.label} {curve.area:.3f}" for curve in curves[:8]) + more
-
-
 # ---- analyses
 
 
@@ -317,7 +200,7 @@ def learning_curve(curve: LearningCurve) -> dict[str, Any]:
         "figure": figure,
         "sentence": curve.sentence,
         "points": curve.points,
-        "images": curve.images,
+        "images": sample_words(curve.sample, curve.images),
         "folds": curve.folds,
     }
 
@@ -379,6 +262,7 @@ def audit(result: Audit, pictures: Mapping[str, str]) -> dict[str, Any]:
         "head": result.head,
         "accuracy": result.accuracy,
         "judged": result.judged,
+        "sample": result.sample and sample_words(result.sample, result.images),
         "command": shlex.join(
             [
                 *("tlfeatures", "audit", *result.file.split(BETWEEN_FILES)),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata, resources
 from typing import Any
 
-_SHARED = "tlfeatures.reports.page"  # the style and the script that all pages have
+PAGE = "tlfeatures.reports.page"  # the page of a benchmark; all pages have its style and script
 
 
 def render(package: str, name: str, contents: Mapping[str, Any]) -> str:
@@ -29,6 +30,23 @@ def render(package: str, name: str, contents: Mapping[str, Any]) -> str:
     str
         HTML. Texts are escaped. Its policy allows its own script, no other one, and no request.
     """
+    style = _part(PAGE, "page.css")
+    if package != PAGE:
+        style += _part(package, f"{name}.css")
+    script = _part(PAGE, "shared.js") + _part(package, f"{name}.js")
+    html: str = _template(package, f"{name}.html").render(
+        **contents,
+        style=style,
+        script=script,
+        policy=_policy(script),
+        version=metadata.version("tlfeatures"),
+    )
+    return html
+
+
+@cache
+def _template(package: str, name: str) -> Any:
+    """Compile a template once: a page is filled without its pictures, and then with them."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -37,18 +55,7 @@ def render(package: str, name: str, contents: Mapping[str, Any]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    style = _part(_SHARED, "page.css")
-    if package != _SHARED:
-        style += _part(package, f"{name}.css")
-    script = _part(_SHARED, "shared.js") + _part(package, f"{name}.js")
-    html: str = environment.get_template(f"{name}.html").render(
-        **contents,
-        style=style,
-        script=script,
-        policy=_policy(script),
-        version=metadata.version("tlfeatures"),
-    )
-    return html
+    return environment.get_template(name)
 
 
 def _part(package: str, name: str) -> str:
