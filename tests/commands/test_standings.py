@@ -1,6 +1,7 @@
 """Not significantly different from the best, different, or not to be tested: shown as three."""
 
 import json
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -15,6 +16,7 @@ from tlfeatures.benchmarking.comparison import Comparison
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.cli import main
 from tlfeatures.terminal.benchmark_text import render_benchmark
+from tlfeatures.terminal.ranking_text import verdict_lines
 
 HEADS = {"good": 0.95, "as good": 0.95, "bad": 0.6, "odd": 0.8}
 
@@ -166,3 +168,12 @@ def test_the_text_marks_each_standing(compared):
                 marks.setdefault(rank.standing, line.strip()[0])
     assert (marks["best"], marks["not different"], marks["untested"]) == ("*", "*", "?")
     assert marks["different"] not in "*?"
+
+
+def test_a_long_verdict_says_where_the_rest_of_it_is(compared):
+    sentences = [f"Sentence {number}." for number in range(6)]
+    long = replace(compared, verdict=sentences)
+    lines = verdict_lines(long)
+    assert lines[:4] == sentences[:4]
+    assert lines[4:] == ["--report PAGE.html and --json have 2 more sentences."]
+    assert verdict_lines(replace(compared, verdict=sentences[:4])) == sentences[:4]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tlfeatures.names import chance, number
+from tlfeatures.names import chance, counted, number
 from tlfeatures.terminal.groups_text import group_lines
 from tlfeatures.terminal.shared_lines import missing_lines
 from tlfeatures.terminal.tables import filled, score_words, spread, table
@@ -54,7 +54,13 @@ def _notes(comparison: Comparison) -> list[str]:
 
 def verdict_lines(comparison: Comparison) -> list[str]:
     """Give the first four sentences of the verdict, each on lines of its own."""
-    return [filled(sentence) for sentence in comparison.verdict[:_MOST_SENTENCES]]
+    lines = [filled(sentence) for sentence in comparison.verdict[:_MOST_SENTENCES]]
+    more = len(comparison.verdict) - _MOST_SENTENCES
+    if more > 0:
+        lines.append(
+            filled(f"--report PAGE.html and --json have {counted(more, 'more sentence')}.")
+        )
+    return lines
 
 
 def _missing_of_chosen(comparison: Comparison) -> Iterator[tuple[str, str, str | None]]:
