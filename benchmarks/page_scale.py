@@ -5,11 +5,13 @@
 
 A case is so many images of so many classes: rows of random numbers around the mean of their class,
 imported as an embeddings file, so that nothing is extracted. Each command is a process of its own.
+Seconds of a core are those of the command without the processes that fit folds for it.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import tempfile
 from pathlib import Path
 
@@ -48,8 +50,10 @@ def measure(folder: Path, images: int, classes: int, columns: int, heads: list[s
         "report again": ["report", out, "-o", page],
     }
     for name, command in commands.items():
+        before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         seconds, peak = run_once(command)
-        print(f"  {name:13s} {seconds:7.1f} s {peak:7,.0f} MB at most")
+        used = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
+        print(f"  {name:13s} {seconds:7.1f} s {used:7.1f} s of a core {peak:7,.0f} MB at most")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         print(f"  {path.stat().st_size / 1e6:9.2f} MB  {path.relative_to(folder)}")
 

@@ -186,7 +186,7 @@ def bombs_of(members):
     array = np.load(io.BytesIO(members[name]))
     yield "without an array", {key: data for key, data in members.items() if key != name}
     yield "one more", {**members, "more.npy": members[name]}
-    yield "another version", {**members, "facts.json": json.dumps({**facts, "format_version": 2})}
+    yield "another version", {**members, "facts.json": json.dumps({**facts, "format_version": 9})}
     yield "another format", {**members, "facts.json": json.dumps({**facts, "format": "x"})}
     yield "another study", {**members, "facts.json": json.dumps({**facts, "study": "x"})}
     for text in ("[]", "7", "null", "{", "[" * 100_000):

@@ -16,6 +16,7 @@ from tlfeatures import load_benchmark, load_dataset, report
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
 from tlfeatures.reports.benchmark_analyses import Analyses
+from tlfeatures.reports.page import contents
 from tlfeatures.reports.page.contents import OPTIONAL
 
 
@@ -86,6 +87,18 @@ def test_pictures_are_small(html):
         with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
             assert max(image.size) <= 96
             assert image.format == "WEBP"
+
+
+def test_pictures_are_not_more_than_there_is_room_for(page_copy, monkeypatch):
+    monkeypatch.setattr(contents, "MOST_PICTURES", 5)
+    made, html = page_of(page_copy / "out", ["images"])
+    assert made.images == 5
+    assert "The page has pictures of 5 of the images, mistakes first." in html
+    monkeypatch.setattr(contents, "MOST_PICTURES", 2000)
+    monkeypatch.setattr(contents, "MOST_BYTES", 1000)  # the other parts alone are larger
+    made, html = page_of(page_copy / "out", ["images"])
+    assert made.images == 0
+    assert "The page has no pictures" in html
 
 
 def test_images_that_changed_are_not_shown(page_copy, caplog):

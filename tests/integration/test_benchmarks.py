@@ -121,6 +121,16 @@ mirrored N N N N N N N N N
 grey N N N N N N N N N
 own pairs N N N N N N N N N
 """,
+    "page_scale": """
+N images of N classes, N columns; centroid
+ benchmark N s N s of a core N MB at most
+ predictions N s N s of a core N MB at most
+ report N s N s of a core N MB at most
+ report again N s N s of a core N MB at most
+ N MB out/results.json
+ N MB page.html
+ N MB predictions.csv
+""",
     "features": """
 50 x 8 float32, N MB; median of seconds
 export npz N N N N N

@@ -113,7 +113,9 @@ def pooled_scores(
     if weights.ndim != 2 or len(weights) != n:
         shapes = map(np.shape, (y, predicted, probabilities, weights))
         raise ParameterError(_shapes_error(*shapes))
-    return ScoreSums.of(y, predicted, probabilities, names=names).scores(weights)
+    projected = bool((weights == 1).all())  # the projection of equal weights is exact
+    sums = ScoreSums.of(y, predicted, probabilities, names=names, projected=projected)
+    return sums.scores(weights)
 
 
 def missing_scores(
@@ -245,7 +247,7 @@ class ScoreSums:
             See `pooled_scores`.
         projected : bool
             Whether large tables (`is_large`) have the projection of ROC AUC, which is right for
-            resamples of all images, and not for weights of parts of them.
+            resamples of all images and for equal weights, and not for weights of parts of them.
 
         Raises
         ------

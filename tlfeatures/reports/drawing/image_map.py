@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _MARKERS = ["o", "^", "s", "D", "v", "P", "X", "p"]
-_NAMED, _LEGEND = 20, 2  # maximum number of classes in a legend, and its number of columns
-_LONGEST = 19  # characters of a name, so that two columns fit into the figure
+_NAMED = 20  # maximum number of classes in a legend
+_LONGEST = 19  # characters of a name in one of two columns; with few classes, one column has longer
+_FEW = 8  # names
 
 
 @dataclass(eq=False, repr=False)
@@ -103,13 +104,16 @@ class EmbeddingMapDisplay(Display):
         return cls(points, data.y[rows], ringed).plot(ax)
 
     def _size(self) -> tuple[float, float]:
-        return WIDTH, 4.3 + 0.17 * _legend_rows(len(np.unique(np.asarray(self.labels))))
+        classes = np.unique(np.asarray(self.labels)).tolist()
+        rows = min(len(classes), _NAMED) // _columns(classes) + 1 + (len(classes) > _NAMED)
+        return WIDTH, 4.3 + 0.17 * rows
 
     def _draw(self, axes: Axes) -> None:
         drawn, labels = self.map, np.asarray(self.labels)
         classes = np.unique(labels).tolist()
+        longest = _LONGEST if len(classes) > _FEW else 26
         for place, label in enumerate(classes):
-            named = legend_label(str(label), _LONGEST) if place < _NAMED else "_"
+            named = legend_label(str(label), longest) if place < _NAMED else "_"
             _draw_class(axes, drawn.points[labels == label], place, named, _dot(drawn))
         ringed = np.zeros(len(labels), bool) if self.wrong is None else np.asarray(self.wrong, bool)
         if ringed.any():
@@ -121,11 +125,13 @@ class EmbeddingMapDisplay(Display):
         _name_axes(axes, drawn)
         title = f"{_NAMED} of {len(classes):,} classes" if len(classes) > _NAMED else None
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.05), title=title, alignment="left",
-                    ncols=_LEGEND, borderaxespad=0, handletextpad=0.1, columnspacing=1)  # fmt: skip
+                    ncols=_columns(classes), borderaxespad=0, handletextpad=0.1,
+                    columnspacing=1)  # fmt: skip
 
 
-def _legend_rows(classes: int) -> int:
-    return min(classes, _NAMED) // _LEGEND + 1 + (classes > _NAMED)
+def _columns(classes: list[str]) -> int:
+    """Return the number of columns of the legend."""
+    return 1 if len(classes) <= _FEW and max(map(len, classes)) > _LONGEST else 2
 
 
 def _dot(drawn: EmbeddingMap) -> float:
