@@ -227,7 +227,11 @@ def _unit(rows: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def find_copies(
-    X: ArrayLike, digests: NDArray[np.uint8] | None, near_duplicates: Similarity, spec: Spec
+    X: ArrayLike,
+    digests: NDArray[np.uint8] | None,
+    near_duplicates: Similarity,
+    spec: Spec,
+    near: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], int]:
     """Find pairs of rows that are the same file or near-duplicates.
 
@@ -240,6 +244,8 @@ def find_copies(
     near_duplicates : float, "auto" or None
         See `load_dataset`.
     spec : Spec
+    near : ndarray of shape (q, 2), int, optional
+        Near-duplicates, if they were searched before.
 
     Returns
     -------
@@ -249,11 +255,22 @@ def find_copies(
         Number of pairs of equal files; n equal files count as n - 1 pairs.
     """
     same = np.empty((0, 2), np.int64) if digests is None else identical_pairs(digests)
-    near = np.empty((0, 2), np.int64)
+    if near is None:
+        near = _search_copies(X, digests, near_duplicates, spec)
+    return np.unique(np.concatenate([same, near]), axis=0), len(same)
+
+
+def _search_copies(
+    X: ArrayLike,
+    digests: NDArray[np.uint8] | None,
+    near_duplicates: Similarity,
+    spec: Spec,
+) -> NDArray[np.int64]:
+    """Return the near-duplicates of `find_copies`. If no limit is known, a warning is logged."""
     least = least_similarity(near_duplicates, spec)
     if least is not None:
-        near, _ = find_near_duplicates(X, least)
-    elif near_duplicates == "auto" and spec.imported is not None:
+        return find_near_duplicates(X, least, digests=digests)[0]
+    if near_duplicates == "auto" and spec.imported is not None:
         logger.warning(
             "near-duplicates are not searched, because no limit is known for imported embeddings: "
             "only rows of the same image file, or of equal values, count as copies; give "
@@ -267,7 +284,7 @@ def find_copies(
             spec.backbone,
             NEAR_DUPLICATE,
         )
-    return np.unique(np.concatenate([same, near]), axis=0), len(same)
+    return np.empty((0, 2), np.int64)
 
 
 def pair_similarities(

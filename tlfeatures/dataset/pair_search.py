@@ -108,7 +108,8 @@ class _Step(NamedTuple):
     others: list[slice]
 
     def pairs(self) -> int:
-        return (self.block.stop - self.block.start) * (self.others[-1].stop - self.others[0].start)
+        rows = int(self.block.stop - self.block.start)
+        return rows * int(self.others[-1].stop - self.others[0].start)
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """Scales: the distance within which a tenth of the images are, for each image.
 
 `tlfeatures.dataset.duplicates` says what scales are for. They are computed from a sample of at most
-1,000 images: those whose sha256 has the smallest hash. So the sample depends neither on the order of
-the images nor on chance, and 1 % more images change about 1 % of it.
+1,000 images: those whose sha256 has the smallest hash. So the order of the images doesn't change
+the sample, and 1 % more images change about 1 % of it.
 """
 
 from __future__ import annotations
