@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.distances import block_rows, parts, unit_roots
-from tlfeatures.threads import in_threads
+from tlfeatures.threads import in_threads, one_thread
 
 MOST = 128  # number of coordinates that are kept of each row
 _CHOICES = (16, 24, 32, 40, 48, 64, 96, MOST)  # numbers of coordinates of the first product
@@ -21,11 +21,12 @@ _PAIRED_ROWS = 512  # rows between which the work is estimated
 # for a pair that must be compared in all kept coordinates.
 _PRODUCT, _COORDINATE, _COMPARED = 0.8, 0.02, 150.0
 _COMPARED_AT_ONCE = 8192
+_SORTED_BY = 32  # number of coordinates by which rows are sorted
 
 
-@dataclass(frozen=True)
+@dataclass
 class LeadingCoordinates:
-    """Coordinates of m rows on their principal axes.
+    """Coordinates of m rows on their principal axes, in blocks of rows.
 
     Attributes
     ----------
@@ -36,6 +37,8 @@ class LeadingCoordinates:
         half of the squared length, and the radius. Half of the allowance is subtracted from the
         squared length.
     radii : ndarray of shape (m,), float32
+    block : int
+        Number of rows of a block.
     allowance : float
         Added to squared radii, for rounding.
     most : float
@@ -45,8 +48,31 @@ class LeadingCoordinates:
     kept: NDArray[np.float32]
     right: NDArray[np.float32]
     radii: NDArray[np.float32]
+    block: int
     allowance: float
     most: float
+
+    def __post_init__(self) -> None:
+        blocks = parts(len(self.kept), self.block)
+        self._means = np.stack([self.kept[part].mean(axis=0) for part in blocks])
+
+    def sort(self) -> NDArray[np.int64]:
+        """Sort the rows so that those of a block are near each other.
+
+        Returns
+        -------
+        ndarray of shape (m,), int
+            For each row, its position before.
+        """
+        order = _bisected(self.kept[:, :_SORTED_BY], self.block)
+        for start in range(0, self.kept.shape[1], _SORTED_BY):  # never a second copy of all
+            columns = slice(start, start + _SORTED_BY)
+            self.kept[:, columns] = self.kept[order, columns]
+        for row in self.right:
+            row[:] = row[order]
+        self.radii = self.radii[order]
+        self.__post_init__()
+        return order
 
     def left(self, block: slice) -> NDArray[np.float32]:
         """Return the first factor of the product for a block of rows: shape (b, q + 4)."""
@@ -60,7 +86,7 @@ class LeadingCoordinates:
     def candidates(
         self, left: NDArray[np.float32], block: slice, other: slice
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """Return the pairs of two blocks that may be near; None if they are too many.
+        """Return the pairs of two blocks that the product leaves; None if they are too many.
 
         Parameters
         ----------
@@ -72,22 +98,35 @@ class LeadingCoordinates:
         Returns
         -------
         i, j : ndarray of shape (p,), int
-            Numbers of rows in the block and in the other block.
+            The rows of each pair.
         """
-        table = left @ self.right[:, other]
+        rows, columns = self._facing(block, other)
+        table = left[rows] @ self.right[:, other][:, columns]
         maybe = np.flatnonzero(table < 0)
         if len(maybe) > self.most * table.size:
             return None
-        i, j = np.divmod(maybe, table.shape[1])
-        i += block.start
-        j += other.start
-        near = self._may_be_near(i, j)
-        if np.count_nonzero(near) > self.most * table.size / 4:
-            return None
-        return i[near], j[near]
+        i, j = np.divmod(maybe, max(table.shape[1], 1))
+        return rows[i] + block.start, columns[j] + other.start
 
-    def _may_be_near(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Compare pairs of rows in all kept coordinates."""
+    def _facing(self, block: slice, other: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows of two blocks that may be near a row of the other block.
+
+        The rows are projected onto the line through the means of the blocks.
+        """
+        one, two = self.kept[block], self.kept[other]
+        direction = self._means[other.start // self.block] - self._means[block.start // self.block]
+        length = np.sqrt(direction @ direction)
+        if length > 0:
+            direction /= length
+        reach = np.sqrt(min(self.radii[block].max(), self.radii[other].max()) ** 2 + self.allowance)
+        here, there = one @ direction, two @ direction
+        return (
+            np.flatnonzero(here > there.min() - reach),
+            np.flatnonzero(there < here.max() + reach),
+        )
+
+    def may_be_near(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether pairs of rows may be near, by all kept coordinates."""
         near = np.empty(len(i), bool)
         for part in parts(len(i), _COMPARED_AT_ONCE):
             one, two = i[part], j[part]
@@ -103,8 +142,9 @@ def find_coordinates(
     X: NDArray[Any],
     order: NDArray[np.int64],
     radii: NDArray[np.float32],
-    allowance: float,
     *,
+    block: int,
+    allowance: float,
     most: float,
     threads: int | None = None,
 ) -> LeadingCoordinates | None:
@@ -117,6 +157,7 @@ def find_coordinates(
     order : ndarray of shape (m,), int
         The rows.
     radii : ndarray of shape (m,), float32
+    block : int
     allowance, most : float
         See `LeadingCoordinates`.
     threads : int, optional
@@ -125,10 +166,11 @@ def find_coordinates(
     -------
     LeadingCoordinates, or None if the bound excludes too few pairs
     """
-    mean, axes = _principal_axes(X, order)
-    paired = _spread(len(order), _PAIRED_ROWS)
-    kept, squares = _coordinates(unit_roots(X[order[paired]]), mean, axes)
-    count = _count_coordinates(kept, squares, radii[paired], allowance, most)
+    with one_thread():  # small products take longer with several, if other programs run
+        mean, axes = _principal_axes(X, order)
+        paired = _spread(len(order), _PAIRED_ROWS)
+        kept, squares = _coordinates(unit_roots(X[order[paired]]), mean, axes)
+        count = _count_coordinates(kept, squares, radii[paired], allowance, most)
     if count is None:
         return None
     kept = np.empty((len(order), axes.shape[1] + 1), np.float32)
@@ -144,12 +186,33 @@ def find_coordinates(
         right[count + 2, part] = squares - allowance / 2
     right[count + 1] = 1
     right[count + 3] = radii
-    return LeadingCoordinates(kept, right, radii, allowance, most)
+    return LeadingCoordinates(kept, right, radii, block, allowance, most)
 
 
 def _spread(n: int, count: int) -> NDArray[np.int64]:
     """Return positions that are spread evenly over n."""
     return np.linspace(0, n - 1, min(n, count)).astype(np.int64)
+
+
+def _bisected(points: NDArray[np.float32], block: int) -> NDArray[np.int64]:
+    """Return an order of points in which those of a block are near each other.
+
+    The points are divided into halves along their first principal axis, again and again.
+    """
+    order = np.arange(len(points))
+    waiting = [(0, len(points))]
+    while waiting:
+        start, stop = waiting.pop()
+        blocks = -(-(stop - start) // block)
+        if blocks < 2:
+            continue
+        own = order[start:stop]
+        values = points[own]
+        _, axes = np.linalg.eigh(np.cov(values, rowvar=False))
+        middle = blocks // 2 * block
+        own[:] = own[np.argpartition(values @ axes[:, -1], middle)]
+        waiting += [(start, start + middle), (start + middle, stop)]
+    return order
 
 
 def _principal_axes(
@@ -204,8 +267,8 @@ def _count_coordinates(
     """
     reach = np.outer(radii, radii) + allowance
     others = ~np.eye(len(kept), dtype=bool)
-    choices = [count for count in _CHOICES if count < kept.shape[1]]
-    cost = {}
+    choices = [count for count in _CHOICES if count < kept.shape[1]] or [kept.shape[1] - 1]
+    cost, share = {}, 0.0
     for count in choices:
         points = np.column_stack([kept[:, :count], _other_length(kept, squares, count)])
         own = np.einsum("ij,ij->i", points, points)

@@ -9,7 +9,7 @@ feed, with at most 16 MiB:
 ``format``          "tlfeatures near-duplicates"
 ``format_version``  1
 ``embedding``       name of the embedding that was searched
-``spec``            its spec, see `tlfeatures.features.spec.Spec`
+``spec``            its spec, see `comparable_spec`
 ``least``           smallest similarity of near-duplicates
 ``thinned``         whether the pairs are those of a maximum spanning forest, see
                     `tlfeatures.dataset.pair_list.PairList`
@@ -40,7 +40,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class StoredPairs:
     embedding : str
         Name of the embedding.
     spec : dict
-        JSON-ready spec of the file.
+        The result of `comparable_spec`.
     digests : ndarray of shape (n, 32), uint8
         sha256 of each image file.
     checksums : ndarray of shape (n,), uint32
@@ -108,6 +108,17 @@ def path_beside(file: str | os.PathLike[str]) -> Path:
     """Return the path of the near-duplicates of an embeddings file."""
     path = resolved(file)
     return path.with_name(f"{path.name}.near-duplicates")
+
+
+def comparable_spec(spec: Spec) -> Any:
+    """Return what makes rows comparable, as JSON gives it back.
+
+    Variants of the images don't matter. Of imported rows, only the kind is kept: the digests and
+    checksums say which rows they are.
+    """
+    if spec.imported is not None:
+        return {"imported": spec.imported.digests}
+    return json.loads(json.dumps(replace(spec, augmentation=None).to_dict()))
 
 
 def write_pairs(path: Path, stored: StoredPairs) -> None:
@@ -187,14 +198,9 @@ def _checked_header(line: bytes, embedding: str, spec: Spec) -> dict[str, Any]:
         raise FormatError(f"its header has no valid {', '.join(wrong)}")
     if not 0 < header["least"] <= 1 or header["rows"] < 0 or header["pairs"] < 0:
         raise FormatError("its header has a number out of range")
-    if header.get("embedding") != embedding or header.get("spec") != _plain(spec):
+    if header.get("embedding") != embedding or header.get("spec") != comparable_spec(spec):
         raise FormatError("it belongs to other embeddings")
     return header
-
-
-def _plain(spec: Spec) -> Any:
-    """Return a spec as JSON gives it back: tuples are lists there."""
-    return json.loads(json.dumps(spec.to_dict()))
 
 
 def _content_bytes(header: dict[str, Any]) -> int:

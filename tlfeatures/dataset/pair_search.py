@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 ALLOWANCE = 5e-4  # added to squared radii, for rounding; float32 is wrong by about 1e-6
 FEW = 4096  # this many rows are compared in all columns
-_BLOCK = 512  # a table of two blocks stays in the cache of a core
+_BLOCK = 768  # a table of two blocks stays in the cache of a core
 _BLOCKS = 16  # number of blocks that one step compares with a block
 MANY = 1 / 32  # share of the pairs of two blocks from which comparing all columns is faster
 _SILENT = 10.0  # seconds between two messages
@@ -91,9 +91,7 @@ def near_pairs(
         order, count = np.concatenate([first, np.setdiff1d(rows, first)]), len(first)
     search = _Search(X, order, radii[order], block or min(_BLOCK, block_rows(X.shape[1])))
     if len(order) > FEW and count > search.block:
-        search.coordinates = find_coordinates(
-            X, order, search.radii, ALLOWANCE + SAME, most=MANY, threads=threads
-        )
+        search.find_coordinates(threads, sort=first is None)
     progress = _Progress(len(order), count)
     for step, found in search.run(count, threads):
         progress.add(step)
@@ -134,6 +132,21 @@ class _Search:
     block: int
     coordinates: LeadingCoordinates | None = None
 
+    def find_coordinates(self, threads: int | None, *, sort: bool) -> None:
+        """Compute leading coordinates, and sort the rows by them."""
+        self.coordinates = find_coordinates(
+            self.X,
+            self.order,
+            self.radii,
+            block=self.block,
+            allowance=ALLOWANCE + SAME,
+            most=MANY,
+            threads=threads,
+        )
+        if sort and self.coordinates is not None:
+            self.order = self.order[self.coordinates.sort()]
+            self.radii = self.coordinates.radii
+
     def run(self, count: int, threads: int | None) -> Iterator[tuple[_Step, NearPairs]]:
         """Compare the first `count` rows of the order with all rows."""
         steps = list(self._steps(count))
@@ -155,6 +168,9 @@ class _Search:
         i, j = np.concatenate([i for i, _ in found]), np.concatenate([j for _, j in found])
         upper = i < j  # a block is compared with itself, too
         i, j = i[upper], j[upper]
+        if self.coordinates is not None:
+            near = self.coordinates.may_be_near(i, j)
+            i, j = i[near], j[near]
         first, second = self.order[i], self.order[j]
         distance = pair_distances(self.X, first, second)
         near = distance <= np.minimum(self.radii[i], self.radii[j])

@@ -26,6 +26,7 @@ from tlfeatures.dataset.duplicates import LEAST_COLUMNS, near_radii
 from tlfeatures.dataset.grouping import chained, merge_groups
 from tlfeatures.dataset.near_duplicates_file import (
     StoredPairs,
+    comparable_spec,
     path_beside,
     read_pairs,
     write_pairs,
@@ -220,7 +221,7 @@ def _search(
         radii = needed
     return StoredPairs(
         embedding=images.embedding,
-        spec=images.spec.to_dict(),
+        spec=comparable_spec(images.spec),
         digests=images.digests,
         checksums=_checksums(X, earlier, stored, images.dtype),
         scales=scales,
@@ -283,7 +284,8 @@ def _checksums(
     """
     crc = np.zeros(len(X), np.uint32)
     new = earlier < 0
-    crc[new] = checksums(X[new].astype(dtype))
+    if new.any():
+        crc[new] = checksums(X[new].astype(dtype))
     if stored is not None:
         crc[~new] = stored.checksums[earlier[~new]]
     return crc
