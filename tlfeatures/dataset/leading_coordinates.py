@@ -15,6 +15,7 @@ MOST = 128  # number of coordinates that are kept of each row
 _CHOICES = (16, 24, 32, 40, 48, 64, 96, MOST)  # numbers of coordinates of the first product
 _AXES_VALUES = 2**24  # of the sample whose principal axes are used
 _AXES_ROWS = 2048
+_ITERATIONS = 3
 _PAIRED_ROWS = 512  # rows between which the work is estimated
 
 # Nanoseconds for a pair, measured on one core: of the product, for each coordinate in addition, and
@@ -218,17 +219,20 @@ def _bisected(points: NDArray[np.float32], block: int) -> NDArray[np.int64]:
 def _principal_axes(
     X: NDArray[Any], order: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the mean of a sample of the rows, (d,), and its principal axes, (d, q)."""
-    from sklearn.utils.extmath import randomized_svd
+    """Return the mean of a sample of the rows, (d,), and its leading principal axes, (d, q).
 
+    The axes are found by subspace iteration. Any orthonormal axes give a bound.
+    """
     columns = X.shape[1]
     rows = _spread(len(order), max(MOST, min(_AXES_ROWS, _AXES_VALUES // columns)))
     units = unit_roots(X[order[rows]])
     mean = units.mean(axis=0)
     units -= mean
-    count = min(MOST, columns)
-    _, _, axes = randomized_svd(units, count, n_iter=2, random_state=0)
-    return mean, np.ascontiguousarray(axes.T, np.float32)
+    axes = np.random.default_rng(0).standard_normal((columns, min(MOST, columns)), np.float32)
+    for _ in range(_ITERATIONS):
+        axes, _ = np.linalg.qr(units.T @ (units @ axes))
+    _, _, rotation = np.linalg.svd(units @ axes, full_matrices=False)
+    return mean, np.ascontiguousarray(axes @ rotation.T, np.float32)
 
 
 def _coordinates(
