@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 from unittest import mock
 
 import h5py
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.fakes import write_image
+from tests.integration.piped import run
 from tests.unit.test_pair_search import correlated
 from tlfeatures import embedded_ids, extract, import_features, load_dataset
 from tlfeatures.dataset import pair_list, stored_duplicates
@@ -321,6 +323,31 @@ def test_a_folder_that_can_not_be_written_is_no_error(tmp_path, caplog):
     [line] = [line for line in caplog.messages if "searched again next time" in line]
     assert "can't be written" in line
     assert not [path for path in tmp_path.iterdir() if "near-duplicates" in path.name]
+
+
+KILLED = """
+import os, signal, sys
+from tlfeatures import load_dataset
+from tlfeatures.dataset import stored_duplicates
+stored_duplicates.KEPT_FROM = 2
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+load_dataset(sys.argv[1], near_duplicates=0.2)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_a_kill_while_it_is_written_leaves_what_was_there(tmp_path, kept, is_kept):
+    file = tmp_path / "x.h5"
+    shutil.copy(kept, file)
+    if is_kept:
+        shutil.copy(path_beside(kept), tmp_path)
+    before = path_beside(file).read_bytes() if is_kept else None
+    assert run(KILLED, file).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".x.h5.near-duplicates.*.new"))) == 1
+    assert (path_beside(file).read_bytes() if is_kept else None) == before
+    assert load(file, 0.2) == fresh(correlated(), 0.2)
+    assert not list(tmp_path.glob(".x.h5.near-duplicates.*.new"))
 
 
 def test_a_link_has_the_near_duplicates_of_its_file(tmp_path, kept, caplog):
