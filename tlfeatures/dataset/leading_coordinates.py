@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from tlfeatures.dataset.distances import block_rows, parts, unit_roots
 from tlfeatures.threads import in_threads, one_thread
 
-MOST = 128  # number of coordinates that are kept of each row
-_CHOICES = (16, 24, 32, 40, 48, 64, 96, MOST)  # numbers of coordinates of the first product
-_AXES_VALUES = 2**24  # of the sample whose principal axes are used
+_KEPT, _KEPT_OF_WIDE = 128, 512  # number of coordinates that are kept of each row
+_WIDE = 4096  # number of columns from which an embedding is wide
+_CHOICES = (16, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)  # coordinates of the product
+_AXES_VALUES = 2**25  # of the sample whose principal axes are used
 _AXES_ROWS = 2048
 _ITERATIONS = 3
 _PAIRED_ROWS = 512  # rows between which the work is estimated
 
-# Nanoseconds for a pair, measured on one core: of the product, for each coordinate in addition, and
-# for a pair that must be compared in all kept coordinates.
-_PRODUCT, _COORDINATE, _COMPARED = 0.8, 0.02, 150.0
+# Nanoseconds for a pair, measured on one core: of the product, in addition for each coordinate, and
+# for each kept coordinate of a pair that the product leaves.
+_PRODUCT, _COORDINATE, _COMPARED = 0.8, 0.02, 1.2
 _COMPARED_AT_ONCE = 8192
 _SORTED_BY = 32  # number of coordinates by which rows are sorted
 
@@ -31,8 +32,8 @@ class LeadingCoordinates:
 
     Attributes
     ----------
-    kept : ndarray of shape (m, MOST + 1), float32
-        The leading coordinates of each row, and the length of what the other axes hold.
+    kept : ndarray of shape (m, k + 1), float32
+        The k leading coordinates of each row, and the length of what the other axes hold.
     right : ndarray of shape (q + 4, m), float32
         The second factor of the product: q coordinates, the length of what the other axes hold, 1,
         half of the squared length, and the radius. Half of the allowance is subtracted from the
@@ -224,11 +225,12 @@ def _principal_axes(
     The axes are found by subspace iteration. Any orthonormal axes give a bound.
     """
     columns = X.shape[1]
-    rows = _spread(len(order), max(MOST, min(_AXES_ROWS, _AXES_VALUES // columns)))
+    count = min(columns, _KEPT if columns < _WIDE else _KEPT_OF_WIDE)
+    rows = _spread(len(order), max(2 * count, min(_AXES_ROWS, _AXES_VALUES // columns)))
     units = unit_roots(X[order[rows]])
     mean = units.mean(axis=0)
     units -= mean
-    axes = np.random.default_rng(0).standard_normal((columns, min(MOST, columns)), np.float32)
+    axes = np.random.default_rng(0).standard_normal((columns, count), np.float32)
     for _ in range(_ITERATIONS):
         axes, _ = np.linalg.qr(units.T @ (units @ axes))
     _, _, rotation = np.linalg.svd(units @ axes, full_matrices=False)
@@ -278,5 +280,5 @@ def _count_coordinates(
         own = np.einsum("ij,ij->i", points, points)
         bound = own[:, None] + own - 2 * points @ points.T
         share = float((bound < reach)[others].mean())
-        cost[count] = _PRODUCT + _COORDINATE * count + _COMPARED * share
+        cost[count] = _PRODUCT + _COORDINATE * count + _COMPARED * kept.shape[1] * share
     return min(choices, key=cost.__getitem__) if share < most / 4 else None

@@ -100,14 +100,20 @@ def near_pairs(
 
 
 class _Step(NamedTuple):
-    """A block of rows, and the blocks that it is compared with, as positions in the order."""
+    """A block of rows and the rows that it is compared with, as positions in the order."""
 
     block: slice
-    others: list[slice]
+    start: int
+    stop: int
+
+    def others(self, rows: int) -> Iterator[slice]:
+        """Divide the range into blocks of so many rows."""
+        for start in range(self.start, self.stop, rows):
+            yield slice(start, min(start + rows, self.stop))
 
     def pairs(self) -> int:
-        rows = int(self.block.stop - self.block.start)
-        return rows * int(self.others[-1].stop - self.others[0].start)
+        """Return the number of pairs, of which some are counted twice."""
+        return int(self.block.stop - self.block.start) * (self.stop - self.start)
 
 
 @dataclass
@@ -149,25 +155,21 @@ class _Search:
 
     def run(self, count: int, threads: int | None) -> Iterator[tuple[_Step, NearPairs]]:
         """Compare the first `count` rows of the order with all rows."""
-        steps = list(self._steps(count))
-        yield from zip(steps, in_threads(self._compare, steps, threads), strict=True)
+        yield from in_threads(self._compare, self._steps(count), threads)
 
     def _steps(self, count: int) -> Iterator[_Step]:
         m = len(self.order)
         for start in range(0, count, self.block):
             block = slice(start, min(start + self.block, count))
-            others = [
-                slice(other, min(other + self.block, m)) for other in range(start, m, self.block)
-            ]
-            for at in range(0, len(others), _BLOCKS):
-                yield _Step(block, others[at : at + _BLOCKS])
+            for other in range(start, m, _BLOCKS * self.block):
+                yield _Step(block, other, min(other + _BLOCKS * self.block, m))
 
-    def _compare(self, step: _Step) -> NearPairs:
+    def _compare(self, step: _Step) -> tuple[_Step, NearPairs]:
         """Find the near pairs of a step."""
         found = list(self._candidates(step))
         i, j = np.concatenate([i for i, _ in found]), np.concatenate([j for _, j in found])
-        upper = i < j  # a block is compared with itself, too
-        i, j = i[upper], j[upper]
+        once = i < j  # a block is compared with itself, too
+        i, j = i[once], j[once]
         if self.coordinates is not None:
             near = self.coordinates.may_be_near(i, j)
             i, j = i[near], j[near]
@@ -175,13 +177,14 @@ class _Search:
         distance = pair_distances(self.X, first, second)
         near = distance <= np.minimum(self.radii[i], self.radii[j])
         first, second = first[near], second[near]
-        return NearPairs(np.minimum(first, second), np.maximum(first, second), distance[near])
+        lower, upper = np.minimum(first, second), np.maximum(first, second)
+        return step, NearPairs(lower, upper, distance[near])
 
     def _candidates(self, step: _Step) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Yield the positions of pairs that may be near, for each of the other blocks."""
         units = None
         leading = None if self.coordinates is None else self.coordinates.left(step.block)
-        for other in step.others:
+        for other in step.others(self.block):
             pairs = None
             if self.coordinates is not None and leading is not None:
                 pairs = self.coordinates.candidates(leading, step.block, other)
