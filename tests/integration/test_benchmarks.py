@@ -131,6 +131,21 @@ N images of N classes, N columns; centroid
  N MB page.html
  N MB predictions.csv
 """,
+    "near_duplicates_scale": """
+limit N, 512 columns, load N
+real rows N: N s (N s of a core), N pairs, N MB
+  all pairs: N s (N s of a core), N x the search, N x its core time
+  the same pairs
+made rows 300: N s (N s of a core), N pairs, N MB
+  all pairs: N s (N s of a core), N x the search, N x its core time
+  the same pairs
+made rows 5,000: N s (N s of a core), N pairs, N MB
+  all pairs: N s (N s of a core), N x the search, N x its core time
+  the same pairs
+file of 5,000, first: N s (N s of a core), N pairs
+file of 5,020, added: N s (N s of a core), N pairs
+file of 5,020, again: N s (N s of a core), N pairs
+""",
     "features": """
 50 x 8 float32, N MB; median of seconds
 export npz N N N N N

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tlfeatures.dataset import duplicates
+from tlfeatures.dataset import pair_list, scales
 from tlfeatures.dataset.duplicates import find_near_duplicates, pair_similarities
 from tlfeatures.dataset.grouping import identical_pairs, merge_groups
 from tlfeatures.errors import ParameterError
@@ -198,7 +198,7 @@ def test_one_photo_filling_over_a_tenth_is_found_only_where_it_is_the_same():
 def test_too_many_pairs_become_a_forest_that_joins_the_same(monkeypatch):
     X = np.concatenate([like(np.repeat(embeddings(30), 5, axis=0), 0.6), embeddings(30, seed=5)])
     every, similarity = find_near_duplicates(X)
-    monkeypatch.setattr(duplicates, "MOST_PAIRS", 50)
+    monkeypatch.setattr(pair_list, "MOST_PAIRS", 50)
     forest, kept = find_near_duplicates(X, block=16)
     assert len(every) > len(forest)
     assert len(forest) == len(X) - len(set(components(len(X), every.tolist())))
@@ -210,7 +210,7 @@ def test_too_many_pairs_become_a_forest_that_joins_the_same(monkeypatch):
 
 def test_thousands_of_equal_rows_stay_few_pairs():
     n = 1500  # over a million pairs
-    assert n * (n - 1) / 2 > duplicates.MOST_PAIRS
+    assert n * (n - 1) / 2 > pair_list.MOST_PAIRS
     pairs, similarity = find_near_duplicates(np.ones((n, 64), np.float32))
     assert len(pairs) == n - 1
     assert (similarity == 1).all()
@@ -220,7 +220,7 @@ def test_thousands_of_equal_rows_stay_few_pairs():
 def test_the_scale_of_many_images_is_measured_on_a_sample(monkeypatch):
     X = np.concatenate([embeddings(150, 512), like(embeddings(150, 512), 0.5)])
     exact = as_dict(find_near_duplicates(X))
-    monkeypatch.setattr(duplicates, "SAMPLE", 100)
+    monkeypatch.setattr(scales, "SAMPLE", 100)
     sampled = as_dict(find_near_duplicates(X, block=33))
     assert sampled == pytest.approx(exact, abs=0.05)
 

@@ -45,7 +45,7 @@ LAYERS = [
     ["features.row_cosines"],
     ["file_result"],
     ["data_frames", "html_tables", "progress"],
-    ["locks", "files", "names", "equality", "errors", "machine", "installed"],
+    ["locks", "files", "names", "equality", "errors", "machine", "installed", "threads"],
 ]
 RANKS = {f"tlfeatures.{name}": rank for rank, layer in enumerate(LAYERS) for name in layer}
 

@@ -23,7 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.features.images.properties import FILE_PROPERTIES, PROPERTIES, column_of
 from tlfeatures.model_selection.fit_warnings import collected
-from tlfeatures.model_selection.threads import one_thread
+from tlfeatures.threads import one_thread
 
 Columns = NDArray[np.float32]
 _UNKNOWN = -1.0  # of a property; all properties are 0 or more

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_SAME = 4e-6  # float32 can't distinguish a smaller squared distance from 0
+SAME = 4e-6  # float32 can't distinguish a smaller squared distance from 0
 _BLOCK_BYTES = 2**27
+_PAIR_VALUES = 2**21  # of pairs that are compared in one step
 
 
 def neighbor_distances(X: ArrayLike, k: int, *, block: int | None = None) -> NDArray[np.float32]:
@@ -36,7 +37,7 @@ def neighbor_distances(X: ArrayLike, k: int, *, block: int | None = None) -> NDA
     """
     X = np.asarray(X)
     block = block or block_rows(X.shape[1])
-    rows = np.flatnonzero(np.concatenate([usable(X[part]) for part in parts(len(X), block)]))
+    rows = usable_rows(X)
     kth = np.full(len(X), np.nan, np.float32)
     if len(rows) < 2:
         return kth
@@ -54,7 +55,7 @@ def neighbor_distances(X: ArrayLike, k: int, *, block: int | None = None) -> NDA
 
 def block_rows(columns: int) -> int:
     """Return the number of rows of a block, for a memory use of about 100 MB."""
-    return max(16, min(1024, _BLOCK_BYTES // (16 * columns)))
+    return max(16, min(1024, _BLOCK_BYTES // (16 * max(columns, 1))))
 
 
 def parts(n: int, block: int) -> list[slice]:
@@ -70,9 +71,15 @@ def usable(rows: NDArray[Any]) -> NDArray[np.bool_]:
     return usable
 
 
+def usable_rows(X: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the numbers of the usable rows of an embedding; see `usable`."""
+    blocks = parts(len(X), block_rows(X.shape[1]))
+    return np.flatnonzero(np.concatenate([usable(X[part]) for part in blocks]))
+
+
 def unit_roots(rows: NDArray[Any]) -> NDArray[np.float32]:
     """Return square roots of rows, with signs, scaled to length 1; NaN for a row of zeros."""
-    rows = rows.astype(np.float32, copy=False)
+    rows = np.ascontiguousarray(rows, np.float32)  # another layout would be summed otherwise
     roots: NDArray[np.float32] = np.abs(rows)
     np.sqrt(roots, out=roots)
     np.copysign(roots, rows, out=roots)
@@ -91,12 +98,35 @@ def distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArra
     return _roots(squares)
 
 
-def row_distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the distance of each row of `first` to the same row of `second`; see `distances`."""
-    return _roots(2 - 2 * np.einsum("ij,ij->i", first, second))
+def pair_distances(
+    X: NDArray[Any], i: NDArray[np.int64], j: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the distances of pairs of rows. Each depends on its two rows only.
+
+    Parameters
+    ----------
+    X : array of shape (n, d)
+        Embeddings.
+    i, j : ndarray of shape (p,), int
+        The rows of each pair.
+
+    Returns
+    -------
+    ndarray of shape (p,), float32
+    """
+    distance = np.empty(len(i), np.float32)
+    for part in parts(len(i), max(1, _PAIR_VALUES // X.shape[1])):
+        pairs = np.stack([i[part], j[part]])
+        rows, place = np.unique(pairs, return_inverse=True)
+        units = unit_roots(X[rows])
+        one, two = place.reshape(pairs.shape)
+        difference = units[one]
+        difference -= units[two]
+        distance[part] = _roots(np.einsum("ij,ij->i", difference, difference))
+    return distance
 
 
 def _roots(squares: NDArray[np.float32]) -> NDArray[np.float32]:
     """Convert squared distances to distances, in place."""
-    squares[squares < _SAME] = 0  # equal rows may differ, or be negative, because of rounding
+    squares[squares < SAME] = 0  # equal rows may differ, or be negative, because of rounding
     return np.sqrt(squares, out=squares)

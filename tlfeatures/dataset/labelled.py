@@ -78,6 +78,7 @@ class Labelled(EqualByValue):
         embedding: str,
         spec: Spec,
         near_duplicates: Similarity,
+        near: NDArray[np.int64] | None = None,
         variants: NDArray[np.float32] | None = None,
         looks: NDArray[np.float32] | None = None,
         properties: NDArray[np.float32] | None = None,
@@ -94,6 +95,8 @@ class Labelled(EqualByValue):
             See `Dataset`.
         near_duplicates : float, "auto" or None
             See `load_dataset`.
+        near : ndarray of shape (p, 2), int, optional
+            Near-duplicates among the labelled images, if they were searched before.
         variants : ndarray of shape (m, v, d), float32, optional
             Embeddings of v variants of each image.
         looks : ndarray of shape (m, d'), float32, optional
@@ -114,7 +117,7 @@ class Labelled(EqualByValue):
         for values in (X, *(() if variants is None else np.moveaxis(variants, 1, 0))):
             _check_finite(values, self.ids.tolist(), embedding)
         shown = X if looks is None else looks
-        copies, identical = find_copies(shown, digests, near_duplicates, spec)
+        copies, identical = find_copies(shown, digests, near_duplicates, spec, near)
         data = Dataset(
             X=X,
             y=self.y,

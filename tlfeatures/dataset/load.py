@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity, check_similarity
+from tlfeatures.dataset.duplicates import Similarity, check_similarity, least_similarity
 from tlfeatures.dataset.embedding_choice import (
     choose_embedding,
     choose_variants,
@@ -23,6 +24,7 @@ from tlfeatures.dataset.joined_files import join_datasets, parts_by_file
 from tlfeatures.dataset.labelled import label_images, labels_or_stated
 from tlfeatures.dataset.labels import Groups, Labels, check_options, is_table
 from tlfeatures.dataset.matching import keep_common
+from tlfeatures.dataset.stored_duplicates import near_duplicates_of_file
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import PLUS, join, parts_of
 from tlfeatures.features.exchange.stored_labels import labels_of_header
@@ -267,9 +269,13 @@ def _load_file(
         name = choose_embedding(header, embedding)
         count = choose_variants(header, variants)
         X = join({part: reader.read(part) for part in parts_of(name)}, name)
-        with_copies = looks or near_duplicates is not None
-        values = _read_variants(reader, name, count), _read_look(reader, name, with_copies)
+        values = _read_variants(reader, name, count)
         properties = reader.read_properties()
+        best = embedding_for_copies(header)
+        read = functools.cache(lambda: X if best == name else reader.read(best))
+        least = least_similarity(near_duplicates, header.spec)
+        near = None if least is None else near_duplicates_of_file(reader, best, read, least)
+        look = read() if looks and best != name else None
     done = np.flatnonzero(header.done).tolist()
     _warn_about_missing(header, len(done))
     if not done:
@@ -297,8 +303,9 @@ def _load_file(
         embedding=name,
         spec=with_variants(header.spec, count),
         near_duplicates=near_duplicates,
-        variants=values[0],
-        looks=values[1],
+        near=None if near is None else near.among(labelled.rows),
+        variants=values,
+        looks=look,
         properties=properties,
     )
 
@@ -325,12 +332,6 @@ def _read_variants(reader: Reader, embedding: str, count: int) -> NDArray[np.flo
         return None
     read = {part: reader.read_variants(part, count) for part in parts_of(embedding)}
     return join(read, embedding)
-
-
-def _read_look(reader: Reader, embedding: str, wanted: bool) -> NDArray[np.float32] | None:
-    """Read the embedding in which copies are searched, unless it is the loaded embedding."""
-    best = embedding_for_copies(reader.header)
-    return reader.read(best) if wanted and best != embedding else None
 
 
 def _warn_about_missing(header: Header, done: int) -> None:

@@ -32,7 +32,7 @@ from tlfeatures.model_selection.head_fit import (
     fit_arguments,
     fit_head,
 )
-from tlfeatures.model_selection.threads import one_thread
+from tlfeatures.threads import one_thread
 
 Point = Mapping[str, Any]
 Classes = NDArray[np.str_]

@@ -18,7 +18,7 @@ from joblib import parallel_config
 
 from tlfeatures.errors import ClusterError, ParameterError
 from tlfeatures.files import is_alive
-from tlfeatures.model_selection.threads import one_thread
+from tlfeatures.threads import one_thread
 
 if TYPE_CHECKING:
     from tlfeatures.dataset.training_rows import TrainingRows

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from tlfeatures.errors import FormatError, ModelError
-from tlfeatures.model_selection.threads import one_thread
 from tlfeatures.models.file_description import forged_part, untrusted_types
+from tlfeatures.threads import one_thread
 
 
 def check_head(name: str, head: Any) -> None:

@@ -66,7 +66,7 @@ def find_divided(data: Dataset) -> list[CopyPair]:
     first, second = data.copies.T
     divided = (data.y[first] != data.y[second]) | (splits[first] != splits[second])
     near = data.copies[divided & (file[first] != file[second])]
-    similarity = pair_similarities(data.X if data.looks is None else data.looks, near)
+    similarity = pair_similarities(data.X if data.looks is None else data.looks, near, data.digests)
     order = np.lexsort((*near.T[::-1], -similarity))
     return [
         *(

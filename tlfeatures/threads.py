@@ -1,4 +1,4 @@
-"""Limiting BLAS and OpenMP to one thread while a fold is fitted."""
+"""Threads: limiting BLAS and OpenMP to one, and working on the parts of an array with several."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from tlfeatures.machine import count_cores
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class _BlasLimit:
@@ -101,3 +108,33 @@ def one_thread() -> Iterator[None]:
     # BLAS comes first, so that this thread leaves the OpenMP limit before it leaves the BLAS limit.
     with _BLAS, _thread_pools(len(sys.modules)).limit(limits=1, user_api="openmp"):
         yield
+
+
+def in_threads(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], threads: int | None = None
+) -> Iterator[_Result]:
+    """Yield the result of each item in the order of the items, computed by several threads.
+
+    Each thread uses one thread of BLAS, so the results do not depend on the number of threads. Few
+    results wait for the caller at any time.
+
+    Parameters
+    ----------
+    function : callable
+        It spends its time in NumPy, which runs in several threads at once.
+    items : iterable
+    threads : int, optional
+        By default, one for each core.
+    """
+    threads = threads or count_cores().usable
+    waiting: deque[Future[_Result]] = deque()
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
