@@ -6,7 +6,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from tlfeatures import extract
+from tlfeatures import extract, merge
 from tlfeatures.cli import main
 from tlfeatures.dataset import stored_duplicates
 from tlfeatures.dataset.near_duplicates_file import path_beside
@@ -61,3 +61,15 @@ def test_other_commands_leave_it_alone(file, tmp_path, photos):
     assert SEARCHED not in output_of(
         "audit", file, "--head", "logreg", "--embedding", "grid8.avg", *LIMIT
     )
+
+
+def test_a_sharded_file_has_them_also_once_it_is_merged(photos, client, tmp_path):
+    file = tmp_path / "x.h5"
+    extract(photos, file, backbone="pixels", size=16, pools="flatten", cluster=client)
+    audit = ("audit", file, "--head", "logreg", *LIMIT)
+    assert SEARCHED in output_of(*audit)
+    content = path_beside(file).read_bytes()
+    assert READ in output_of(*audit)
+    merge(file)
+    assert READ in output_of(*audit)
+    assert path_beside(file).read_bytes() == content

@@ -262,6 +262,8 @@ HOSTILE = {
     "another embedding": changed(embedding="y.avg"),
     "another spec": changed(spec={}),
     "huge": changed(rows=10**15),
+    "many rows": lambda content: changed(rows=4001, pairs=0)(content) + bytes(44 * 3601),
+    "many pairs": changed(pairs=1_000_001),
     "very huge": changed(rows=10**100, pairs=10**100),
     "negative": changed(rows=-1),
     "a fraction": changed(rows=400.0),

@@ -155,7 +155,9 @@ def load_dataset(
         `tlfeatures.dataset.duplicates`). "auto" means the threshold of the file's backbone. Of
         several files, each has its own threshold, and their copies are united. The similarity is
         computed with the embedding of the file that is best for this (`embedding_for_copies`),
-        also if another embedding is loaded. With None, only identical files are copies.
+        also if another embedding is loaded. All embedded images are compared, also those without a
+        label, and the result is kept beside the file (`tlfeatures.dataset.stored_duplicates`). With
+        None, only identical files are copies.
     variants : int, optional
         Number of variants of each image to load. None loads all variants of the file.
     looks : bool

@@ -47,6 +47,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.dataset.pair_list import MOST_PAIRS
 from tlfeatures.dataset.pair_search import NearPairs
 from tlfeatures.errors import FormatError
 from tlfeatures.features.spec import Spec
@@ -55,6 +56,7 @@ from tlfeatures.files import replacing, resolved
 FORMAT = "tlfeatures near-duplicates"
 FORMAT_VERSION = 1
 _HEADER_BYTES = 2**24
+_MOST_TIMES = 10  # of the number of images
 _ARRAYS = (
     ("digests", "u1", 32, "rows"),
     ("checksums", "<u4", 1, "rows"),
@@ -149,7 +151,7 @@ def write_pairs(path: Path, stored: StoredPairs) -> None:
         file.write(content)
 
 
-def read_pairs(path: Path, embedding: str, spec: Spec) -> StoredPairs | None:
+def read_pairs(path: Path, embedding: str, spec: Spec, images: int) -> StoredPairs | None:
     """Read the near-duplicates of an embedding; None if there is no file.
 
     Nothing in the file is executed, and no more memory is used than the file has bytes.
@@ -161,6 +163,8 @@ def read_pairs(path: Path, embedding: str, spec: Spec) -> StoredPairs | None:
         Name of the embedding.
     spec : Spec
         Spec of the embeddings file.
+    images : int
+        Number of its embedded images. A file of many more images is of no use.
 
     Raises
     ------
@@ -175,6 +179,7 @@ def read_pairs(path: Path, embedding: str, spec: Spec) -> StoredPairs | None:
         with path.open("rb") as file:
             line = file.readline(_HEADER_BYTES)
             header = _checked_header(line, embedding, spec)
+            _check_counts(header, images)
             size = os.fstat(file.fileno()).st_size - len(line)
             if size != _content_bytes(header):
                 raise FormatError(f"it has {size:,} bytes of values, but promises another number")
@@ -196,11 +201,18 @@ def _checked_header(line: bytes, embedding: str, spec: Spec) -> dict[str, Any]:
     wrong = [name for name, kind in types.items() if type(header.get(name)) is not kind]
     if wrong:
         raise FormatError(f"its header has no valid {', '.join(wrong)}")
-    if not 0 < header["least"] <= 1 or header["rows"] < 0 or header["pairs"] < 0:
-        raise FormatError("its header has a number out of range")
+    if not 0 < header["least"] <= 1:
+        raise FormatError("its header has a similarity out of range")
     if header.get("embedding") != embedding or header.get("spec") != comparable_spec(spec):
         raise FormatError("it belongs to other embeddings")
     return header
+
+
+def _check_counts(header: dict[str, Any], images: int) -> None:
+    """Refuse a file that would need much more memory than one of these images."""
+    rows, pairs = header["rows"], header["pairs"]
+    if not 0 <= rows <= _MOST_TIMES * images or not 0 <= pairs <= max(MOST_PAIRS, rows):
+        raise FormatError(f"it has {rows:,} rows and {pairs:,} pairs, for {images:,} images")
 
 
 def _content_bytes(header: dict[str, Any]) -> int:

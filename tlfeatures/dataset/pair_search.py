@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 ALLOWANCE = 5e-4  # added to squared radii, for rounding; float32 is wrong by about 1e-6
 FEW = 8192  # this many rows are compared in all columns
 _BLOCK = 768  # a table of two blocks stays in the cache of a core
-_BLOCKS = 16  # number of blocks that one step compares with a block
+_BLOCKS = 6  # number of blocks that one step compares with a block
 MANY = 1 / 32  # share of the pairs of two blocks from which comparing all columns is faster
 _SILENT = 10.0  # seconds between two messages
 

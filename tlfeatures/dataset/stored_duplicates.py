@@ -42,7 +42,9 @@ from tlfeatures.features.spec import Spec
 logger = logging.getLogger(__name__)
 
 KEPT_FROM = 2000  # number of embedded images from which the result is kept
-_MARGIN = 1.03  # of the radii; 1 % more images change the scales by about 0.3 %
+# Of the radii. Among 20,000 rows, 1 % more images made no scale grow by more than 0.8 %, and 10 %
+# more images by more than 2 %.
+_MARGIN = 1.03
 _MOST_NEW = 1 / 3  # share of new images from which all images are searched again
 
 
@@ -170,7 +172,7 @@ def _kept_or_searched(
 
 def _read(path: Path, images: _Images) -> StoredPairs | None:
     try:
-        return read_pairs(path, images.embedding, images.spec)
+        return read_pairs(path, images.embedding, images.spec, len(images.digests))
     except FormatError as error:
         logger.info("%s is not used, and is replaced: %s", path, error)
         return None
