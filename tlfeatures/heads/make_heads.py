@@ -80,6 +80,7 @@ def make_heads(
     params: Mapping[str, Any] | None = None,
     *,
     random_state: int | None = 0,
+    many_rows: bool = False,
 ) -> dict[str, BaseEstimator]:
     """Create several heads. Each head gets those of the parameters that it has.
 
@@ -95,6 +96,8 @@ def make_heads(
         Parameters of the heads that are given by name, see `make_head`.
     random_state : int or None
         Seed of the heads that are given by name.
+    many_rows : bool, default False
+        Whether the heads that are given by name have their forms for many rows, see `make_head`.
 
     Returns
     -------
@@ -116,19 +119,23 @@ def make_heads(
     ['forest', 'baseline']
     """
     given = named_heads(heads)
-    own = _own_params(given, params or {})
+    own = _own_params(given, params or {}, many_rows)
     return {
-        name: make_head(head, random_state=random_state, **own[name])
+        name: make_head(head, random_state=random_state, many_rows=many_rows, **own[name])
         if isinstance(head, str)
         else with_named_weights(clone(head))
         for name, head in given.items()
     }
 
 
-def _own_params(given: Mapping[str, OneHead], params: Mapping[str, Any]) -> dict[str, Any]:
+def _own_params(
+    given: Mapping[str, OneHead], params: Mapping[str, Any], many_rows: bool = False
+) -> dict[str, Any]:
     """Give each head that is given by name those parameters that it has."""
     named = {name: head for name, head in given.items() if isinstance(head, str)}
-    full_names = {name: parameter_names(make_head(head)) for name, head in named.items()}
+    full_names = {
+        name: parameter_names(make_head(head, many_rows=many_rows)) for name, head in named.items()
+    }
     if params and not named:
         raise _params_of_classifiers(params)
     for key in params:
@@ -167,7 +174,11 @@ def _params_of_classifiers(params: Mapping[str, Any]) -> ParameterError:
 
 
 def make_one_head(
-    head: OneHead, params: Mapping[str, Any] | None = None, random_state: int | None = 0
+    head: OneHead,
+    params: Mapping[str, Any] | None = None,
+    random_state: int | None = 0,
+    *,
+    many_rows: bool = False,
 ) -> tuple[str, BaseEstimator]:
     """Create one head, and return it with its name.
 
@@ -179,6 +190,8 @@ def make_one_head(
         Parameters of a head that is given by name, see `make_head`. The head must have all of them.
     random_state : int or None
         Seed of a head that is given by name.
+    many_rows : bool, default False
+        See `make_heads`.
 
     Returns
     -------
@@ -199,7 +212,8 @@ def make_one_head(
     """
     params = params or {}
     if isinstance(head, str):
-        return ALIASES.get(head, head), make_head(head, random_state=random_state, **params)
+        made = make_head(head, random_state=random_state, many_rows=many_rows, **params)
+        return ALIASES.get(head, head), made
     name = class_name(check_classifier(head, "head"))
     if params:
         raise _params_of_classifiers(params)
