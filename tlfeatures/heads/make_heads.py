@@ -148,16 +148,47 @@ def _own_params(
     }
 
 
-def report_missing_params(heads: Heads, params: Mapping[str, Any] | None) -> None:
-    """Log which heads that are given by name lack a parameter, so that they stay as they are.
+def check_heads(heads: Heads, params: Mapping[str, Any] | None) -> bool:
+    """Check heads and their parameters before the number of training rows is known.
 
     Parameters
     ----------
     heads, params
         See `make_heads`.
+
+    Returns
+    -------
+    bool
+        Whether only the forms for many rows have all these parameters.
+
+    Raises
+    ------
+    ParameterError
+        If neither the usual heads nor their forms for many rows can be created.
+    """
+    try:
+        make_heads(heads, params)
+    except ParameterError as error:
+        try:
+            make_heads(heads, params, many_rows=True)
+        except ParameterError:
+            raise error from None
+        return True
+    return False
+
+
+def report_missing_params(
+    heads: Heads, params: Mapping[str, Any] | None, many_rows: bool = False
+) -> None:
+    """Log which heads that are given by name lack a parameter, so that they stay as they are.
+
+    Parameters
+    ----------
+    heads, params, many_rows
+        See `make_heads`.
     """
     given = named_heads(heads)
-    own = _own_params(given, params or {})
+    own = _own_params(given, params or {}, many_rows)
     for key in params or {}:
         without = [name for name in own if key not in own[name]]
         if without and key == "class_weight":  # such a comparison is unfair

@@ -44,7 +44,6 @@ from tlfeatures.heads.parameters import parameter_names, short_names
 from tlfeatures.names import unknown_name
 
 ALIASES = {"svm": "rbf-svm"}
-MANY_ROWS = 20_000  # training rows from which heads have their forms for many rows
 
 Grid = Mapping[str, Sequence[Any]]
 OneHead: TypeAlias = str | BaseEstimator
@@ -179,8 +178,8 @@ def make_head(
     random_state : int or None
         Seed of the classifier.
     many_rows : bool, default False
-        Whether to create the head's form for many rows (see `MANY_ROWS`). It has the parameters of
-        the other form that it needs. Heads that are not in `HEADS` have one form only.
+        Whether to create the head's form for many rows (see `tlfeatures.heads.forms`), which lacks
+        some parameters of the other form. Heads that are not in `HEADS` have one form only.
     **params
         Parameters of the classifier (`C=0.1`, `learning_rate=0.05`, `class_weight="balanced"` or
         weights by class name, `class_weight={"ant": 2.0}`), `n_components` of the coordinates

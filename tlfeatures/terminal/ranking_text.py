@@ -26,6 +26,7 @@ _MARKS = {"best": "*", "not different": "*", "different": "", "untested": "?"}
 def ranking_lines(comparison: Comparison) -> list[str]:
     """Give the table of heads, the reasons for what is missing, and the methods."""
     from tlfeatures.benchmarking.comparison import CORRECTED, INTERVALS, WITHIN
+    from tlfeatures.heads.forms import form_sentence
 
     ranking, scoring = comparison.ranking, comparison.scoring
     intervals = any(rank.scores[scoring]["interval"] for rank in ranking)
@@ -39,6 +40,9 @@ def ranking_lines(comparison: Comparison) -> list[str]:
         notes += [f"{comparison.test_method}.", _MARK]
     if comparison.has_within:
         notes.append(f"{WITHIN}.")
+    form = form_sentence({rank.label: (rank.classifier, rank.params) for rank in ranking})
+    if form is not None:
+        notes.append(f"{form}.")
     notes.append(_SECONDS)
     missing = missing_lines([*_missing_of_chosen(comparison), *_missing_of(ranking, scoring)])
     of = comparison.name_of(ranking[0]) if len(ranking) > 1 else ""
