@@ -87,13 +87,10 @@ class _SharedColumns:
     def __init__(self, X: Columns, train: Rows, test: Rows, heads: Iterable[BaseEstimator]) -> None:
         self._X, self._train, self._test = X, train, test
         self._rows = MatrixRows(X, train), MatrixRows(X, test)
-        on_coordinates = list(filter(uses_coordinates, heads))
-        self._users = max(len(on_coordinates), 1)
-        counts = [head[0].n_components for head in filter(uses_block_coordinates, on_coordinates)]
-        self._most = None if None in counts else max(counts, default=1)
+        self._users = max(sum(map(uses_coordinates, heads)), 1)
         self._coordinates: FoldCoordinates | None = None
         self._plain: tuple[Columns, Columns] | None = None
-        self._leading: tuple[Columns, Columns] | None = None
+        self._leading: dict[int | None, tuple[Columns, Columns]] = {}
         self.seconds = 0.0
 
     def columns(self, head: BaseEstimator) -> tuple[BaseEstimator, Any, Any]:
@@ -101,11 +98,7 @@ class _SharedColumns:
         if reads_blocks(head):
             return after_coordinates(head), *self._rows
         if uses_block_coordinates(head):
-            train, test = self._leading_coordinates()
-            count = head[0].n_components
-            # With all coordinates, the last column is the distance from the training rows.
-            end = train.shape[1] if count is None else min(count, self._axes)
-            return after_coordinates(head), train[:, :end], test[:, :end]
+            return after_coordinates(head), *self._leading_coordinates(head[0].n_components)
         if not uses_coordinates(head):
             if self._plain is None:
                 self._plain = self._X[self._train], self._X[self._test]
@@ -116,16 +109,15 @@ class _SharedColumns:
             self.seconds = (time.perf_counter() - started) / self._users
         return after_coordinates(head), *self._coordinates.columns(head[0].n_components)
 
-    def _leading_coordinates(self) -> tuple[Columns, Columns]:
-        """Compute the coordinates that any head with coordinates in blocks uses."""
-        if self._leading is None:
+    def _leading_coordinates(self, count: int | None) -> tuple[Columns, Columns]:
+        """Compute coordinates in blocks. They don't depend on what other heads use."""
+        if count not in self._leading:
             started = time.perf_counter()
-            coordinates = BlockCoordinates(self._most)
+            coordinates = BlockCoordinates(count)
             train, test = self._rows
-            self._leading = coordinates.fit_transform(train), coordinates.transform(test)
-            self._axes = len(coordinates.components_)
-            self.seconds = (time.perf_counter() - started) / self._users
-        return self._leading
+            self._leading[count] = coordinates.fit_transform(train), coordinates.transform(test)
+            self.seconds += (time.perf_counter() - started) / self._users
+        return self._leading[count]
 
 
 def fit_and_score(

@@ -57,6 +57,7 @@ class LandmarkKernel:
         """Return the kernel of some of the rows."""
         part = LandmarkKernel(self._rows.take(rows), self.landmarks, self.gamma)
         part.basis = self.basis  # it depends on the landmarks only
+        part.rough_products = self.rough_products * (len(rows) / max(len(self), 1))
         return part
 
     def blocks(self) -> Iterator[tuple[slice, Single]]:
@@ -79,8 +80,8 @@ class LandmarkKernel:
         return np.exp(exponents, out=exponents)
 
     @cached_property
-    def products(self) -> Floats:
-        """K'K of the kernel values K, less their means, of shape (m, m)."""
+    def rough_products(self) -> Floats:
+        """K'K of the kernel values K, less their means, (m, m); of a part, its share of them."""
         means = column_means(self)
         return products_of(self) - len(self) * np.outer(means, means)
 

@@ -127,7 +127,14 @@ class StandardisedRows:
 
     def take(self, rows: Rows) -> StandardisedRows:
         """Return some of the rows, standardised by the same numbers."""
-        return StandardisedRows(self._rows.take(rows), self.mean, self.scale)
+        part = StandardisedRows(self._rows.take(rows), self.mean, self.scale)
+        part.rough_products = self.rough_products * (len(rows) / max(len(self), 1))
+        return part
+
+    @cached_property
+    def rough_products(self) -> Floats:
+        """`products`; for a part of other rows, its share of their products."""
+        return self.products
 
     @cached_property
     def products(self) -> Floats:

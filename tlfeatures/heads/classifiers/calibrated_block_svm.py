@@ -14,7 +14,7 @@ from tlfeatures.heads.classifiers.calibrated_blocks import (
 
 # The squared hinge loss of one class against the others is much larger than the hinge loss of a
 # pair of classes. With this factor of C, the best values of C are those of `CalibratedSVC`.
-_FACTOR = 0.03
+_FACTOR = 0.01
 
 
 class CalibratedBlockSVM(BaseCalibratedColumns):
@@ -43,7 +43,7 @@ class CalibratedBlockSVM(BaseCalibratedColumns):
         self,
         C: float = 0.003,
         class_weight: ClassWeight = None,
-        tol: float = 1e-4,
+        tol: float = 1e-3,
         max_iter: int = 300,
         random_state: int | None = None,
     ) -> None:
@@ -56,6 +56,6 @@ class CalibratedBlockSVM(BaseCalibratedColumns):
     def _solve(self, source: Source, codes: Codes, weights: Weights) -> tuple[Floats, Floats]:
         assert isinstance(source, StandardisedRows)
         objective = Objective(squared_hinge, self.C * _FACTOR, 1.0, self.tol, self.max_iter)
-        products = source.products if source.width <= WIDEST else None
+        products = source.rough_products if source.width <= WIDEST else None
         classes = len(self.classes_)
         return minimised(source, codes, classes, objective, weights=weights, products=products)

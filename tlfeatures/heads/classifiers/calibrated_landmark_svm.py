@@ -61,7 +61,7 @@ class CalibratedLandmarkSVM(BaseCalibratedBlocks):
         gamma_factor: float = 1.0,
         n_landmarks: int = 1000,
         class_weight: ClassWeight = None,
-        tol: float = 1e-4,
+        tol: float = 1e-3,
         max_iter: int = 300,
         random_state: int | None = None,
     ) -> None:
@@ -109,7 +109,7 @@ class CalibratedLandmarkSVM(BaseCalibratedBlocks):
             len(self.classes_),
             objective,
             weights=weights,
-            products=source.products,
+            products=source.rough_products,
             basis=source.basis,
         )
 
