@@ -14,7 +14,7 @@ from tlfeatures.heads.classifiers.calibrated_blocks import (
 
 # The squared hinge loss of one class against the others is much larger than the hinge loss of a
 # pair of classes. With this factor of C, the best values of C are those of `CalibratedSVC`.
-_FACTOR = 0.01
+_FACTOR = 0.03
 
 
 class CalibratedBlockSVM(BaseCalibratedColumns):
