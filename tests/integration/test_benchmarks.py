@@ -172,6 +172,13 @@ zip, deflated N (N to N) N (N to N)
 tar N (N to N) N (N to N)
 Parquet N (N to N) N (N to N)
 """,
+    "heads_scale": """
+head form rows fit s predict s accuracy peak MB
+logreg exact N N N N N
+logreg many rows N N N N N
+rbf-svm many rows N N N N N
+knn many rows N N N N N
+""",
     "nothing_to_do": """
 20 files of N bytes
 embedding them: N s

@@ -118,7 +118,8 @@ def test_heavy_libraries_have_one_room_each():
     assert files_importing("ncnn") == {f"{engines}/ncnn_engine.py"}
     assert files_importing("onnxruntime") == {f"{engines}/onnx_session.py"}
     assert files_importing("pooch") == {"features/backbones/web.py"}
-    reading = {f"features/file/{name}.py" for name in ("checks", "create", "reader", "writer")}
+    names = ("checks", "create", "mapped", "reader", "writer")
+    reading = {f"features/file/{name}.py" for name in names}
     assert files_importing("h5py") == reading | {
         "features/backbones/hdf5_links.py",
         "features/backbones/weights_file.py",

@@ -21,9 +21,11 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, Files, as_dataset
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.coordinate_step import set_tuned
+from tlfeatures.heads.forms import MANY_ROWS, has_many_rows
 from tlfeatures.heads.make_heads import Heads
 from tlfeatures.heads.table import HEADS
 from tlfeatures.metrics.targets import Target
@@ -67,6 +69,7 @@ def fit(
     model: str | os.PathLike[str] | None = None,
     n_jobs: int | None = None,
     random_state: int | None = 0,
+    scale_from: int = MANY_ROWS,
     cluster: str | Client | None = None,
     tls: TLS | None = None,
     command: str | None = None,
@@ -110,6 +113,9 @@ def fit(
         Number of folds that are fitted at the same time. It does not change the results.
     random_state : int or None
         Seed of folds, heads and resamples.
+    scale_from : int
+        Number of training rows (images and their variants) from which the heads that are given by
+        name have their forms for many rows, see `tlfeatures.heads.forms`.
     cluster : str or distributed.Client, optional
         A Dask cluster whose workers fit the folds, instead of `n_jobs` processes: the address of
         a scheduler, "local" to start one on this machine, or a client. The saved head is fitted in
@@ -168,6 +174,7 @@ def fit(
         split=split,
         repeats=1,
         random_state=random_state,
+        many_rows=has_many_rows(TrainingRows.count(dataset), scale_from),
     )
     check_point(dataset, plan.folds[0], target, positive)
     if model is not None:

@@ -14,6 +14,7 @@ from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.control import MODEL_FACTS
 from tlfeatures.benchmarking.ranking_html import ranking_parts
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.heads.forms import form_sentence
 from tlfeatures.heads.parameters import plain_params
 from tlfeatures.html_tables import facts_html, result_html, text_html
 from tlfeatures.models.model import Model
@@ -169,9 +170,11 @@ def model_facts(
     """
     study, comparison = result.study.facts, result.comparison
     first = comparison.ranking[0]
+    form = form_sentence({first.head: (first.classifier, first.params)})
     probabilities = result.probabilities_of(saved_on=len(data))
     return {
         "params": plain_params(head),
+        **({} if form is None else {"form": form}),
         "tuned": first.tuned,
         "compared": len(comparison.ranking),
         "included": included_splits(data, study["split"]),

@@ -44,6 +44,8 @@ class Plan:
         Seed of the first repeat. Each further repeat adds 1 to it.
     scorer : BootstrapScorer
         Scorer of the tested images. It scores all heads on the same resamples.
+    many_rows : bool
+        Whether the heads that are given by name have their forms for many rows.
     """
 
     heads: Mapping[str, OneHead]
@@ -54,6 +56,7 @@ class Plan:
     folds: list[list[Fold]]
     random_state: int | None
     scorer: BootstrapScorer = field(repr=False)
+    many_rows: bool = False
 
     @classmethod
     def of(
@@ -68,6 +71,7 @@ class Plan:
         split: str,
         repeats: int,
         random_state: int | None,
+        many_rows: bool = False,
     ) -> Plan:
         """Create a plan. It makes the folds of every repeat, and draws the resamples of the scorer.
 
@@ -78,6 +82,8 @@ class Plan:
             Result of `named_heads`.
         params, tune, scoring, cv, split, repeats, random_state
             See `tlfeatures.benchmark`.
+        many_rows : bool
+            See `make_heads`.
 
         Raises
         ------
@@ -92,7 +98,9 @@ class Plan:
         check_scoring(scoring, data.classes)
         chosen, folds = _folds(data, cv, split, repeats, random_state)
         scorer = scorer_of(data, folds[0], random_state)
-        return cls(heads, params or {}, tune, scoring, chosen, folds, random_state, scorer)
+        make_heads(heads, params, many_rows=many_rows)  # the form may lack a parameter
+        given = params or {}
+        return cls(heads, given, tune, scoring, chosen, folds, random_state, scorer, many_rows)
 
     @property
     def ranked_by(self) -> str:
@@ -105,7 +113,9 @@ class Plan:
 
     def classifiers(self, repeat: int = 0) -> dict[str, BaseEstimator]:
         """Create the heads of a repeat."""
-        return make_heads(self.heads, self.params, random_state=self.seed(repeat))
+        return make_heads(
+            self.heads, self.params, random_state=self.seed(repeat), many_rows=self.many_rows
+        )
 
     def grid(self, name: str) -> Grid:
         """Return the parameter values that tuning tries for a head; empty without tuning."""

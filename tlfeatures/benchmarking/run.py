@@ -26,9 +26,11 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
-from tlfeatures.heads.make_heads import Heads, make_heads, named_heads, report_missing_params
+from tlfeatures.heads.forms import MANY_ROWS, has_many_rows
+from tlfeatures.heads.make_heads import Heads, check_heads, named_heads, report_missing_params
 from tlfeatures.heads.table import OneHead
 from tlfeatures.model_selection.folds import Folding
 from tlfeatures.model_selection.progress import ProgressCounter
@@ -61,6 +63,7 @@ def benchmark(
     out: str | os.PathLike[str] | None = None,
     n_jobs: int | None = -1,
     random_state: int | None = 0,
+    scale_from: int = MANY_ROWS,
     cluster: str | Client | None = None,
     tls: TLS | None = None,
     command: str | None = None,
@@ -97,6 +100,9 @@ def benchmark(
         Number of folds fitted at once; the results don't depend on it.
     random_state : int or None
         Seed of folds, heads and resamples.
+    scale_from : int
+        Number of training rows (images and their variants) from which the heads that are given by
+        name have their forms for many rows, see `tlfeatures.heads.forms`.
     cluster : str or distributed.Client, optional
         A Dask cluster whose workers fit the folds, instead of `n_jobs` processes: the address of
         a scheduler, "local" to start one on this machine, or a client. It does not change the
@@ -148,6 +154,7 @@ def benchmark(
         split=split,
         repeats=repeats,
         random_state=random_state,
+        many_rows=has_many_rows(max(map(TrainingRows.count, datasets)), scale_from),
     )
     store = open_store(plan, datasets, labels, groups, out=out, command=command)
     shown = shown_progress(progress, "fitting", "folds")
@@ -174,8 +181,7 @@ def checked_heads(heads: Heads, params: Mapping[str, Any] | None) -> dict[str, O
         If a head or a parameter is unknown.
     """
     named = named_heads(heads)
-    report_missing_params(named, params)
-    make_heads(named, params)
+    report_missing_params(named, params, many_rows=check_heads(named, params))
     return named
 
 

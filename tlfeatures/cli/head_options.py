@@ -47,6 +47,7 @@ class _Folds(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is no number of folds and not {_LEAVE_ONE_GROUP_OUT}", param, ctx)
 
 
+_MANY_ROWS = 20_000  # `tlfeatures.heads.forms.MANY_ROWS`; `--help` doesn't import it
 _LEAVE_ONE_GROUP_OUT = "leave-one-group-out"  # `--help` doesn't import the library's constant
 _BY_GROUPS = (
     f"With {_LEAVE_ONE_GROUP_OUT}, each group of --groups is a fold: it is tested by heads that "
@@ -149,6 +150,18 @@ head_options = combine(
         "the option to show more scores; the first one ranks.  [default: accuracy]",
     ),
     params_option,
+    click.option(
+        "--scale-from",
+        type=click.IntRange(min=0),
+        metavar="N",
+        default=_MANY_ROWS,
+        show_default=True,
+        help="Number of training rows (images and their variants) from which heads have their "
+        "forms for many rows: rbf-svm approximates its kernel by 1,000 landmarks, linear-svm has "
+        "the squared hinge loss, and the other heads are computed in blocks of rows with the same "
+        "result. A number above that of your rows keeps the exact heads, whose time and memory "
+        "grow with the square of the number of rows.",
+    ),
     random_state_option,
 )
 

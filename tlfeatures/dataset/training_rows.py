@@ -57,6 +57,11 @@ class TrainingRows(EqualByValue):
             variant=np.concatenate([np.zeros(n, np.int64), np.tile(np.arange(1, v + 1), n)]),
         )
 
+    @staticmethod
+    def count(data: Dataset) -> int:
+        """Return the number of training rows of a dataset, without creating them."""
+        return len(data.y) * (1 + data.n_variants)
+
     def of_images(self, images: Rows) -> Rows:
         """Return the rows of some images and of their variants, from the indices of the images."""
         n = int((self.variant == 0).sum())

@@ -9,6 +9,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from tlfeatures.heads.block_coordinates import BlockCoordinates
+from tlfeatures.heads.classifiers.block_rows import BaseBlockClassifier
 from tlfeatures.heads.coordinates import PrincipalCoordinates
 
 
@@ -21,7 +23,7 @@ def grid_after_coordinates(
     head: BaseEstimator, grid: Mapping[str, Sequence[Any]]
 ) -> dict[str, Sequence[Any]]:
     """Return a grid by the names that `set_tuned` takes: `C` for `classifier__C` of such a head."""
-    if not uses_coordinates(head) or len(head) != 2:
+    if not (reads_blocks(head) or (uses_coordinates(head) and len(head) == 2)):
         return dict(grid)
     step = f"{head.steps[-1][0]}__"
     return {key.removeprefix(step): values for key, values in grid.items()}
@@ -29,6 +31,8 @@ def grid_after_coordinates(
 
 def after_coordinates(head: BaseEstimator) -> BaseEstimator:
     """Return the steps of a head after its coordinates, or the whole head if it has none."""
+    if reads_blocks(head):
+        return head[-1]
     if not uses_coordinates(head):
         return head
     return head[-1] if len(head) == 2 else Pipeline(head.steps[1:])
@@ -37,6 +41,17 @@ def after_coordinates(head: BaseEstimator) -> BaseEstimator:
 def uses_coordinates(head: BaseEstimator) -> bool:
     """Check whether the first step of a head computes principal coordinates."""
     return isinstance(head, Pipeline) and isinstance(head[0], PrincipalCoordinates)
+
+
+def uses_block_coordinates(head: BaseEstimator) -> bool:
+    """Check whether the first step of a head computes principal coordinates in blocks of rows."""
+    return isinstance(head, Pipeline) and isinstance(head[0], BlockCoordinates)
+
+
+def reads_blocks(head: BaseEstimator) -> bool:
+    """Check whether a head is a pipeline of one classifier that reads its rows in blocks."""
+    is_alone = isinstance(head, Pipeline) and len(head) == 1
+    return is_alone and isinstance(head[-1], BaseBlockClassifier)
 
 
 def compact(head: BaseEstimator) -> BaseEstimator:

@@ -56,7 +56,7 @@ class FoldCoordinates:
 
     def columns(self, n_components: int | None = None) -> tuple[Floats, Floats]:
         """Return the same training and test columns as `PrincipalCoordinates(n_components)`."""
-        _check_components(n_components)
+        check_components(n_components)
         if n_components is not None:
             return self.train[:, :n_components], self.test[:, :n_components]
         return _with_distance(self.train, np.zeros(len(self.train))), _with_distance(
@@ -96,7 +96,7 @@ def fold_coordinates(X: NDArray[np.floating], train: Rows, test: Rows) -> FoldCo
             other = _standardised(X, test, columns, mean, scale)
             cross += other @ block.T
             squared += np.einsum("ij,ij->i", other, other)
-        left, values = _spectrum(gram)
+        left, values = spectrum(gram)
         train_scores, test_scores = left * values, cross @ (left / values)
     inside = np.einsum("ij,ij->i", test_scores, test_scores)
     beyond = np.sqrt(np.maximum(squared - inside, 0))
@@ -131,9 +131,9 @@ class PrincipalCoordinates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.fit_transform(X)
         return self
 
-    def fit_transform(self, X: NDArray[np.floating], y: object = None) -> Floats:
+    def fit_transform(self, X: NDArray[np.floating], y: object = None) -> NDArray[np.floating[Any]]:
         """Compute the axes of X of shape (n, d), and return its coordinates, of shape (n, r')."""
-        _check_components(self.n_components)
+        check_components(self.n_components)
         X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_min_samples=2)
         every = np.arange(len(X))
         self.rows_ = len(X)
@@ -153,14 +153,14 @@ class PrincipalCoordinates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         gram = np.zeros((len(X), len(X)))
         for _, block in _column_blocks(X, every, self.mean_, self.scale_):
             gram += block @ block.T
-        left, values = _spectrum(gram)
+        left, values = spectrum(gram)
         left, values = left[:, : self.n_components], values[: self.n_components]
         axes = np.empty((X.shape[1], len(values)))
         for columns, block in _column_blocks(X, every, self.mean_, self.scale_):
             axes[columns] = block.T @ (left / values)
         return left * values, axes
 
-    def transform(self, X: NDArray[np.floating]) -> Floats:
+    def transform(self, X: NDArray[np.floating]) -> NDArray[np.floating[Any]]:
         """Return the coordinates of X of shape (m, d), of shape (m, r')."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
@@ -183,7 +183,8 @@ class PrincipalCoordinates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return scaler
 
 
-def _check_components(n_components: Any) -> None:
+def check_components(n_components: Any) -> None:
+    """Raise `ParameterError` unless it is a number of coordinates, or None."""
     if n_components is not None and (
         not isinstance(n_components, numbers.Integral) or n_components < 1
     ):
@@ -195,7 +196,7 @@ def _check_components(n_components: Any) -> None:
 # ---- axes
 
 
-def _spectrum(products: Floats) -> tuple[Floats, Floats]:
+def spectrum(products: Floats) -> tuple[Floats, Floats]:
     """Return eigenvectors and roots of eigenvalues, largest first, without the null space."""
     values, vectors = eigh(products, driver="evd", overwrite_a=True, check_finite=False)
     values, vectors = values[::-1], vectors[:, ::-1]
@@ -213,7 +214,7 @@ def _axes_by_columns(
     products = np.zeros((X.shape[1], X.shape[1]))
     for _, block in _row_blocks(X, rows, mean, scale):
         products += block.T @ block
-    return _spectrum(products)
+    return spectrum(products)
 
 
 def _project(

@@ -80,6 +80,7 @@ def make_heads(
     params: Mapping[str, Any] | None = None,
     *,
     random_state: int | None = 0,
+    many_rows: bool = False,
 ) -> dict[str, BaseEstimator]:
     """Create several heads. Each head gets those of the parameters that it has.
 
@@ -95,6 +96,8 @@ def make_heads(
         Parameters of the heads that are given by name, see `make_head`.
     random_state : int or None
         Seed of the heads that are given by name.
+    many_rows : bool, default False
+        Whether the heads that are given by name have their forms for many rows, see `make_head`.
 
     Returns
     -------
@@ -116,19 +119,23 @@ def make_heads(
     ['forest', 'baseline']
     """
     given = named_heads(heads)
-    own = _own_params(given, params or {})
+    own = _own_params(given, params or {}, many_rows)
     return {
-        name: make_head(head, random_state=random_state, **own[name])
+        name: make_head(head, random_state=random_state, many_rows=many_rows, **own[name])
         if isinstance(head, str)
         else with_named_weights(clone(head))
         for name, head in given.items()
     }
 
 
-def _own_params(given: Mapping[str, OneHead], params: Mapping[str, Any]) -> dict[str, Any]:
+def _own_params(
+    given: Mapping[str, OneHead], params: Mapping[str, Any], many_rows: bool = False
+) -> dict[str, Any]:
     """Give each head that is given by name those parameters that it has."""
     named = {name: head for name, head in given.items() if isinstance(head, str)}
-    full_names = {name: parameter_names(make_head(head)) for name, head in named.items()}
+    full_names = {
+        name: parameter_names(make_head(head, many_rows=many_rows)) for name, head in named.items()
+    }
     if params and not named:
         raise _params_of_classifiers(params)
     for key in params:
@@ -141,16 +148,47 @@ def _own_params(given: Mapping[str, OneHead], params: Mapping[str, Any]) -> dict
     }
 
 
-def report_missing_params(heads: Heads, params: Mapping[str, Any] | None) -> None:
-    """Log which heads that are given by name lack a parameter, so that they stay as they are.
+def check_heads(heads: Heads, params: Mapping[str, Any] | None) -> bool:
+    """Check heads and their parameters before the number of training rows is known.
 
     Parameters
     ----------
     heads, params
         See `make_heads`.
+
+    Returns
+    -------
+    bool
+        Whether only the forms for many rows have all these parameters.
+
+    Raises
+    ------
+    ParameterError
+        If neither the usual heads nor their forms for many rows can be created.
+    """
+    try:
+        make_heads(heads, params)
+    except ParameterError as error:
+        try:
+            make_heads(heads, params, many_rows=True)
+        except ParameterError:
+            raise error from None
+        return True
+    return False
+
+
+def report_missing_params(
+    heads: Heads, params: Mapping[str, Any] | None, many_rows: bool = False
+) -> None:
+    """Log which heads that are given by name lack a parameter, so that they stay as they are.
+
+    Parameters
+    ----------
+    heads, params, many_rows
+        See `make_heads`.
     """
     given = named_heads(heads)
-    own = _own_params(given, params or {})
+    own = _own_params(given, params or {}, many_rows)
     for key in params or {}:
         without = [name for name in own if key not in own[name]]
         if without and key == "class_weight":  # such a comparison is unfair
@@ -167,7 +205,11 @@ def _params_of_classifiers(params: Mapping[str, Any]) -> ParameterError:
 
 
 def make_one_head(
-    head: OneHead, params: Mapping[str, Any] | None = None, random_state: int | None = 0
+    head: OneHead,
+    params: Mapping[str, Any] | None = None,
+    random_state: int | None = 0,
+    *,
+    many_rows: bool = False,
 ) -> tuple[str, BaseEstimator]:
     """Create one head, and return it with its name.
 
@@ -179,6 +221,8 @@ def make_one_head(
         Parameters of a head that is given by name, see `make_head`. The head must have all of them.
     random_state : int or None
         Seed of a head that is given by name.
+    many_rows : bool, default False
+        See `make_heads`.
 
     Returns
     -------
@@ -199,7 +243,8 @@ def make_one_head(
     """
     params = params or {}
     if isinstance(head, str):
-        return ALIASES.get(head, head), make_head(head, random_state=random_state, **params)
+        made = make_head(head, random_state=random_state, many_rows=many_rows, **params)
+        return ALIASES.get(head, head), made
     name = class_name(check_classifier(head, "head"))
     if params:
         raise _params_of_classifiers(params)

@@ -3,6 +3,10 @@
 The heads of a fold share its principal coordinates. Each head is an ordinary classifier on these
 columns. rbf-svm, gradient-boosting, knn and mlp use only the leading coordinates, because rare
 activations dominate the distances on all coordinates.
+
+Each head has a second form for many rows, whose time grows in proportion to the number of rows. It
+reads the rows in blocks. rbf-svm is then a machine with landmarks (Nystroem's approximation), and
+linear-svm has the squared hinge loss; the other heads are the same except for rounding.
 """
 
 from __future__ import annotations
@@ -16,8 +20,15 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
+from tlfeatures.heads.block_coordinates import BlockCoordinates
 from tlfeatures.heads.class_weights import named_weights
+from tlfeatures.heads.classifiers.block_lda import BlockLDA
+from tlfeatures.heads.classifiers.block_logistic import BlockLogistic
+from tlfeatures.heads.classifiers.calibrated_block_centroid import CalibratedBlockCentroid
+from tlfeatures.heads.classifiers.calibrated_block_ridge import CalibratedBlockRidge
+from tlfeatures.heads.classifiers.calibrated_block_svm import CalibratedBlockSVM
 from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
+from tlfeatures.heads.classifiers.calibrated_landmark_svm import CalibratedLandmarkSVM
 from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
 from tlfeatures.heads.classifiers.calibrated_svc import CalibratedSVC
 from tlfeatures.heads.classifiers.named_boosting import NamedBoosting
@@ -53,12 +64,28 @@ class Head:
         the result is then the same as on all columns.
     grid : mapping of parameter to values
         Values that tuning tries. The simplest model comes first.
+    make_blocks : callable, optional
+        Like `make`, for many rows: a classifier that reads its rows in blocks. If there is none,
+        the form for many rows is the usual classifier on coordinates that are computed in blocks.
     """
 
     title: str
     make: Callable[[int | None], BaseEstimator]
     n_components: int | None = None
     grid: Grid = field(default_factory=dict)
+    make_blocks: Callable[[int | None], BaseEstimator] | None = None
+
+    def pipeline(self, seed: int | None, many_rows: bool) -> Pipeline:
+        """Create the head, or its form for many rows."""
+        if not many_rows:
+            first = ("coordinates", PrincipalCoordinates(self.n_components))
+            return Pipeline([first, ("classifier", self.make(seed))])
+        classifier = (self.make_blocks or self.make)(seed)
+        if self.make_blocks is not None and self.n_components is None:
+            return Pipeline([("classifier", classifier)])
+        # Without a number of coordinates, the classifier uses none, and one costs the least.
+        first = ("coordinates", BlockCoordinates(self.n_components or 1))
+        return Pipeline([first, ("classifier", classifier)])
 
 
 def _powers(first: int, last: int) -> list[float]:
@@ -73,17 +100,20 @@ HEADS: dict[str, Head] = {
         "logistic regression",
         lambda seed: LogisticRegression(C=0.01, max_iter=2000, random_state=seed),
         grid={"C": _powers(-5, 1)},
+        make_blocks=lambda seed: BlockLogistic(),
     ),
     "linear-svm": Head(
         "linear SVM",
         lambda seed: CalibratedSVC(kernel="linear", C=0.003, random_state=seed),
         grid={"C": _powers(-6, 0)},
+        make_blocks=lambda seed: CalibratedBlockSVM(random_state=seed),
     ),
     "rbf-svm": Head(
         "SVM with an RBF kernel",
         lambda seed: CalibratedSVC(random_state=seed),
         n_components=128,  # all coordinates of a flattened layer: accuracy lower by 7 points
         grid={"gamma_factor": [0.3, 1.0, 2.0], "C": [0.3, 1.0, 3.0, 10.0, 30.0]},
+        make_blocks=lambda seed: CalibratedLandmarkSVM(random_state=seed),
     ),
     "gradient-boosting": Head(
         "gradient boosting",
@@ -103,16 +133,22 @@ HEADS: dict[str, Head] = {
         n_components=64,  # all coordinates of a flattened layer: accuracy not above chance
         grid={"n_neighbors": [40, 20, 10, 5, 3, 1]},
     ),
-    "centroid": Head("nearest class mean", lambda seed: CalibratedCentroid(random_state=seed)),
+    "centroid": Head(
+        "nearest class mean",
+        lambda seed: CalibratedCentroid(random_state=seed),
+        make_blocks=lambda seed: CalibratedBlockCentroid(random_state=seed),
+    ),
     "ridge": Head(
         "ridge classifier",
         lambda seed: CalibratedRidge(random_state=seed),
         grid={"alpha": _powers(6, 0)},
+        make_blocks=lambda seed: CalibratedBlockRidge(random_state=seed),
     ),
     "lda": Head(
         "linear discriminant analysis",
         lambda seed: ShrunkLDA(),
         grid={"shrinkage": [0.9, 0.7, 0.5, 0.3, 0.1]},
+        make_blocks=lambda seed: BlockLDA(),
     ),
     "mlp": Head(
         "multilayer perceptron",
@@ -126,7 +162,9 @@ HEADS: dict[str, Head] = {
 }
 
 
-def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipeline:
+def make_head(
+    name: str, *, random_state: int | None = 0, many_rows: bool = False, **params: Any
+) -> Pipeline:
     """Create a head: a pipeline of principal coordinates and a classifier.
 
     A head is a single pipeline, so that all its steps are fitted on training rows only.
@@ -139,6 +177,9 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
         on standardised columns.
     random_state : int or None
         Seed of the classifier.
+    many_rows : bool, default False
+        Whether to create the head's form for many rows (see `tlfeatures.heads.forms`), which lacks
+        some parameters of the other form. Heads that are not in `HEADS` have one form only.
     **params
         Parameters of the classifier (`C=0.1`, `learning_rate=0.05`, `class_weight="balanced"` or
         weights by class name, `class_weight={"ant": 2.0}`), `n_components` of the coordinates
@@ -162,7 +203,7 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
     >>> make_head("sklearn.ensemble:ExtraTreesClassifier", n_estimators=50)[-1].n_estimators
     50
     """
-    head = _pipeline(name, random_state)
+    head = _pipeline(name, random_state, many_rows)
     full_names = parameter_names(head)
     for key in params:
         if key not in full_names:
@@ -171,12 +212,10 @@ def make_head(name: str, *, random_state: int | None = 0, **params: Any) -> Pipe
     return head.set_params(**named_weights(full))
 
 
-def _pipeline(name: str, seed: int | None) -> Pipeline:
+def _pipeline(name: str, seed: int | None, many_rows: bool = False) -> Pipeline:
     name = ALIASES.get(name, name)
     if name in HEADS:
-        row = HEADS[name]
-        first = ("coordinates", PrincipalCoordinates(row.n_components))
-        return Pipeline([first, ("classifier", row.make(seed))])
+        return HEADS[name].pipeline(seed, many_rows)
     return make_custom_head(name, seed, _table_names())
 
 

@@ -13,8 +13,10 @@ from typing import Any
 from sklearn.metrics import get_scorer_names
 
 from tlfeatures.dataset.load import Data, as_dataset
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.make_heads import Heads, make_heads, make_one_head
+from tlfeatures.heads.forms import MANY_ROWS, has_many_rows
+from tlfeatures.heads.make_heads import Heads, check_heads, make_heads, make_one_head
 from tlfeatures.heads.table import Grid, OneHead
 from tlfeatures.metrics.scores import SCORES
 from tlfeatures.model_selection.evaluation import CrossValidation, cross_validation_of, scorer_of
@@ -37,6 +39,7 @@ def cross_validate(
     scoring: str | Sequence[str] = (),
     n_jobs: int | None = None,
     random_state: int | None = 0,
+    scale_from: int = MANY_ROWS,
     trainer: Trainer | None = None,
 ) -> CrossValidation:
     """Score a head on images that it was not fitted on.
@@ -69,6 +72,9 @@ def cross_validate(
         the results.
     random_state : int or None
         Seed of the shuffling, of a head that is given by its name, and of the resamples.
+    scale_from : int
+        Number of training rows (images and their variants) from which a head that is given by its
+        name has its form for many rows, see `tlfeatures.heads.forms`.
     trainer : Trainer, optional
         An open trainer of the dataset. It is used instead of `n_jobs`.
 
@@ -89,7 +95,10 @@ def cross_validate(
     >>> accuracy["score"], accuracy["interval"]  # doctest: +SKIP
     (0.853, [0.831, 0.873])
     """
-    name, classifier = make_one_head(head, params, random_state)
+    check_heads(head, params)  # reports a wrong name before the file is read
+    data = as_dataset(data)
+    many_rows = has_many_rows(TrainingRows.count(data), scale_from)
+    name, classifier = make_one_head(head, params, random_state, many_rows=many_rows)
     return cross_validate_heads(
         {name: classifier},
         data,
@@ -114,6 +123,7 @@ def cross_validate_heads(
     scoring: str | Sequence[str] = (),
     n_jobs: int | None = None,
     random_state: int | None = 0,
+    scale_from: int = MANY_ROWS,
     trainer: Trainer | None = None,
 ) -> dict[str, CrossValidation]:
     """Score several heads on the same folds. Shared columns are computed once in each fold.
@@ -130,7 +140,7 @@ def cross_validate_heads(
         never on its test images. A head without a grid is not tuned.
     params : mapping, optional
         Parameters of the heads that are given by their names.
-    scoring, n_jobs, random_state, trainer
+    scoring, n_jobs, random_state, scale_from, trainer
         See `cross_validate`.
 
     Returns
@@ -150,8 +160,10 @@ def cross_validate_heads(
     F1 and balanced accuracy are means over the classes that have tested images.
     """
     scoring, random_state = as_list(scoring), as_seed(random_state)
-    classifiers = make_heads(heads, params, random_state=random_state)
+    check_heads(heads, params)  # reports a wrong name before the file is read
     data = as_dataset(data)
+    many_rows = has_many_rows(TrainingRows.count(data), scale_from)
+    classifiers = make_heads(heads, params, random_state=random_state, many_rows=many_rows)
     check_scoring(scoring, data.classes)
     split, folds = make_folds(data, cv=cv, split=split, random_state=random_state)
     options: dict[str, Any] = {"grids": grids, "scoring": scoring, "random_state": random_state}

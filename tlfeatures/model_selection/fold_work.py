@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,8 +13,15 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
 from tlfeatures.dataset.training_rows import TrainingRows
+from tlfeatures.heads.block_coordinates import BlockCoordinates
+from tlfeatures.heads.blocks.rows import MatrixRows
 from tlfeatures.heads.class_weights import with_present
-from tlfeatures.heads.coordinate_step import after_coordinates, uses_coordinates
+from tlfeatures.heads.coordinate_step import (
+    after_coordinates,
+    reads_blocks,
+    uses_block_coordinates,
+    uses_coordinates,
+)
 from tlfeatures.heads.coordinates import FoldCoordinates, fold_coordinates
 from tlfeatures.heads.fit_arguments import FitArguments
 from tlfeatures.metrics.scores import LABEL_SCORES
@@ -73,19 +80,25 @@ class _SharedColumns:
         All rows.
     train, test : ndarray of int
         Indices of rows.
-    users : int
-        Number of heads that share the time for the coordinates.
+    heads : iterable of classifier
+        The heads, which share the time for the coordinates.
     """
 
-    def __init__(self, X: Columns, train: Rows, test: Rows, users: int) -> None:
+    def __init__(self, X: Columns, train: Rows, test: Rows, heads: Iterable[BaseEstimator]) -> None:
         self._X, self._train, self._test = X, train, test
-        self._users = max(users, 1)
+        self._rows = MatrixRows(X, train), MatrixRows(X, test)
+        self._users = max(sum(map(uses_coordinates, heads)), 1)
         self._coordinates: FoldCoordinates | None = None
         self._plain: tuple[Columns, Columns] | None = None
+        self._leading: dict[int | None, tuple[Columns, Columns]] = {}
         self.seconds = 0.0
 
-    def columns(self, head: BaseEstimator) -> tuple[BaseEstimator, Columns, Columns]:
+    def columns(self, head: BaseEstimator) -> tuple[BaseEstimator, Any, Any]:
         """Return the steps of a head that are still to be fitted, and their columns."""
+        if reads_blocks(head):
+            return after_coordinates(head), *self._rows
+        if uses_block_coordinates(head):
+            return after_coordinates(head), *self._leading_coordinates(head[0].n_components)
         if not uses_coordinates(head):
             if self._plain is None:
                 self._plain = self._X[self._train], self._X[self._test]
@@ -96,13 +109,22 @@ class _SharedColumns:
             self.seconds = (time.perf_counter() - started) / self._users
         return after_coordinates(head), *self._coordinates.columns(head[0].n_components)
 
+    def _leading_coordinates(self, count: int | None) -> tuple[Columns, Columns]:
+        """Compute coordinates in blocks. They don't depend on what other heads use."""
+        if count not in self._leading:
+            started = time.perf_counter()
+            coordinates = BlockCoordinates(count)
+            train, test = self._rows
+            self._leading[count] = coordinates.fit_transform(train), coordinates.transform(test)
+            self.seconds += (time.perf_counter() - started) / self._users
+        return self._leading[count]
+
 
 def fit_and_score(
     task: Task, rows: TrainingRows, classes: Classes, scoring: Sequence[str] | None
 ) -> dict[str, FoldResult]:
     """Fit each head of a fold and score it; see `Trainer.run`."""
-    users = sum(map(uses_coordinates, task.heads.values()))
-    shared, y = _SharedColumns(rows.X, task.train, task.test, users), rows.y
+    shared, y = _SharedColumns(rows.X, task.train, task.test, task.heads.values()), rows.y
     arguments = fit_arguments(rows, task.train)
     results = {}
     with one_thread():
@@ -127,7 +149,7 @@ def score_points(
     task: Task, rows: TrainingRows, classes: Classes, score: str
 ) -> tuple[dict[str, list[float]], list[str]]:
     """Return the scores of all points of each head's grid, and warnings; see `Trainer`."""
-    shared, y = _SharedColumns(rows.X, task.train, task.test, 1), rows.y
+    shared, y = _SharedColumns(rows.X, task.train, task.test, task.heads.values()), rows.y
     arguments = fit_arguments(rows, task.train)
     scores: dict[str, list[float]] = {}
     warnings: list[str] = []
@@ -187,7 +209,7 @@ def follow_epochs(
     task: Task, rows: TrainingRows, classes: Classes
 ) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
     """Return the scores of each head after each epoch, and warnings; see `Trainer`."""
-    shared, y = _SharedColumns(rows.X, task.train, task.test, 1), rows.y
+    shared, y = _SharedColumns(rows.X, task.train, task.test, task.heads.values()), rows.y
     arguments = fit_arguments(rows, task.train)
     codes = np.searchsorted(classes, y)
     tables = {}

@@ -20,8 +20,10 @@ from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, Files, as_dataset
 from tlfeatures.dataset.stratified_folds import Fold
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import ParameterError
+from tlfeatures.heads.forms import MANY_ROWS, has_many_rows
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.heads.table import HEADS, OneHead, make_head
 from tlfeatures.html_tables import MOST_ROWS, facts_html, result_html, table_html
@@ -189,6 +191,7 @@ def training_curve(
     cv: Folding | None = None,
     n_jobs: int | None = None,
     random_state: int | None = 0,
+    scale_from: int = MANY_ROWS,
     progress: bool | Progress | None = None,
 ) -> TrainingCurve:
     """Measure loss and accuracy of training and test images after each epoch.
@@ -216,6 +219,9 @@ def training_curve(
         the results.
     random_state : int or None
         Seed of the folds and, if it is given by name, of the head.
+    scale_from : int
+        Number of training rows (images and their variants) from which a head that is given by its
+        name has its form for many rows, see `tlfeatures.heads.forms`.
     progress : bool or callable of (done, total), optional
         Counts folds. See `extract`.
 
@@ -239,7 +245,7 @@ def training_curve(
     >>> training_curve("photos.h5", "mlp", cv=5).validation_accuracy  # doctest: +SKIP
     """
     random_state = as_seed(random_state)
-    name, classifier = _make(head, params, random_state)
+    _make(head, params, random_state)  # a wrong name is reported before the file is read
     data = as_dataset(
         data,
         embedding=embedding,
@@ -250,6 +256,8 @@ def training_curve(
         near_duplicates=near_duplicates,
         variants=variants,
     )
+    many_rows = has_many_rows(TrainingRows.count(data), scale_from)
+    name, classifier = _make(head, params, random_state, many_rows)
     if folds is None:
         split, folds = make_folds(data, cv=cv, split=split or "auto", random_state=random_state)
     if chosen and len(chosen) != len(folds):
@@ -279,9 +287,9 @@ def training_curve(
 
 
 def _make(
-    head: OneHead, params: Mapping[str, Any] | None, seed: int | None
+    head: OneHead, params: Mapping[str, Any] | None, seed: int | None, many_rows: bool = False
 ) -> tuple[str, BaseEstimator]:
-    name, classifier = make_one_head(head, params, seed)
+    name, classifier = make_one_head(head, params, seed, many_rows=many_rows)
     if not trains_in_epochs(classifier):
         able = [name for name in HEADS if trains_in_epochs(make_head(name))]
         raise ParameterError(

@@ -110,6 +110,9 @@ def _about(facts: Facts) -> Iterator[str]:
         params = (f"{key}={value}" for key, value in facts["params"].items())
         yield ""
         yield f"Parameters of the head: {escaped(', '.join(params))}."
+    if facts.get("form"):
+        yield ""
+        yield f"Form of the head: {escaped(facts['form'])}."
     if facts.get("tuned"):
         yield ""
         yield (

@@ -212,7 +212,7 @@ _FURTHER: dict[str, Kind] = {
     "counts": mapping_of(is_count),
     "params": lambda value: isinstance(value, dict),
     "tuned": lambda value: isinstance(value, bool),
-    "split": is_text,
+    **dict.fromkeys(("split", "form"), is_text),
     "groups": optional(is_count),
     "included": list_of(is_text),
     "verdict": list_of(is_text),

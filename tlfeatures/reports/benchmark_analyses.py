@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.combined import COLON
+from tlfeatures.heads.forms import is_for_many_rows
 from tlfeatures.heads.identity import class_path
 from tlfeatures.heads.parameters import plain_params
 from tlfeatures.heads.table import ALIASES, HEADS, make_head
@@ -136,6 +138,7 @@ class Analyses:
                 params=params,
                 n_jobs=self._n_jobs,
                 random_state=seed,
+                scale_from=_scale_from(rank),
                 progress=self._progress_of("learning curve"),
             )
 
@@ -155,12 +158,13 @@ class Analyses:
             return training_curve(
                 self.dataset(rank),
                 head,
-                params=_changed(head, rank.params),
+                params=_changed(rank, rank.params),
                 folds=study.folds,
                 split=study.facts["split"],
                 chosen=entry.facts["chosen"],
                 n_jobs=self._n_jobs,
                 random_state=entry.facts["random_state"],
+                scale_from=_scale_from(rank),
                 progress=self._progress_of("epochs"),
             )
 
@@ -211,7 +215,8 @@ class Analyses:
         must not decide which modules are imported.
         """
         head, classifier = rank.head, self.entry(rank).facts["classifier"]
-        if head not in HEADS or classifier != class_path(make_head(head)):
+        many_rows = is_for_many_rows(classifier)
+        if head not in HEADS or classifier != class_path(make_head(head, many_rows=many_rows)):
             raise ParameterError(f"{head} is not a head of this package, so it isn't fitted again")
         return head
 
@@ -220,7 +225,7 @@ class Analyses:
         chosen = Counter(json.dumps(point) for point in self.entry(rank).facts["chosen"])
         usual = json.loads(chosen.most_common(1)[0][0]) if chosen else {}
         names = {name.rpartition("__")[2]: value for name, value in usual.items()}
-        return _changed(rank.head, {**rank.params, **names})
+        return _changed(rank, {**rank.params, **names})
 
     @property
     def _one_for_each_group(self) -> bool:
@@ -251,7 +256,12 @@ def _in_epochs(head: str) -> bool:
     return head in HEADS and trains_in_epochs(make_head(head))
 
 
-def _changed(head: str, params: Mapping[str, Any]) -> dict[str, Any]:
+def _scale_from(rank: Rank) -> int:
+    """Return a number of training rows that gives a head the form of its rank again."""
+    return 0 if is_for_many_rows(rank.classifier) else sys.maxsize
+
+
+def _changed(rank: Rank, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters that differ from the head's defaults."""
-    usual = plain_params(make_head(head))
+    usual = plain_params(make_head(rank.head, many_rows=is_for_many_rows(rank.classifier)))
     return {name: value for name, value in params.items() if usual.get(name, ...) != value}

@@ -37,6 +37,8 @@ def ranking_lines(comparison: Comparison) -> list[str]:
 
 def _notes(comparison: Comparison) -> list[str]:
     """Explain the columns and rows of the table, each in a line or two."""
+    from tlfeatures.heads.forms import form_sentence
+
     ranking, scoring = comparison.ranking, comparison.scoring
     corrected = comparison.corrected(scoring)
     notes = [_INTERVAL] if any(rank.scores[scoring]["interval"] for rank in ranking) else []
@@ -49,6 +51,9 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append(_MARK + (_UNTESTED if is_untested else ""))
     if comparison.has_within:
         notes.append(_WITHIN)
+    form = form_sentence({rank.label: (rank.classifier, rank.params) for rank in ranking})
+    if form is not None:
+        notes.append(f"{form}.")
     return ["", *map(filled, notes)] if notes else []
 
 

@@ -37,6 +37,7 @@ from tlfeatures.files import reason_of
 from tlfeatures.installed import version_of
 
 _METADATA_BYTES = 16 * 1024  # more than HDF5 needs to describe an embedding's or checksums' dataset
+_ALIGNED = 64  # bytes: tables begin at multiples of it, so that they can be mapped into memory
 _MAPPING_BYTES = 200  # more than HDF5 needs to map one run of rows
 
 
@@ -88,7 +89,13 @@ def create(path: Path, contents: Contents, named: Path | None = None) -> None:
     needed = _bytes_needed(contents, datasets)
     try:
         _reserve(path, needed)  # HDF5 crashes the process if it can't write its metadata
-        with h5py.File(path, "w", locking=False) as file:
+        with h5py.File(
+            path,
+            "w",
+            locking=False,
+            alignment_threshold=_ALIGNED,
+            alignment_interval=_ALIGNED,
+        ) as file:
             _write_attributes(file, contents)
             columns = _columns(contents)
             for dataset in datasets:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tlfeatures.errors import FormatError, ParameterError, StoreError
 from tlfeatures.features.file.checks import check_file, open_to_read
 from tlfeatures.features.file.format import PROPERTIES_TABLE, Header
+from tlfeatures.features.file.mapped import mapped_rows
 from tlfeatures.features.file.sharded import Shards, size_of
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -100,7 +101,7 @@ class Reader(AbstractContextManager["Reader"]):
         Returns
         -------
         ndarray of shape (number of finished rows, d), float32
-            In the order of the ids.
+            In the order of the ids. It may be a read-only memory map, see `mapped_rows`.
 
         Raises
         ------
@@ -177,8 +178,12 @@ class PlainReader(Reader):
     """Reads a file that has its rows in itself."""
 
     def _finished(self, path: str, count: int | None = None) -> NDArray[Any]:
+        whole = self.header.done.all()
+        mapped = mapped_rows(self._file[path]) if whole and count is None else None
+        if mapped is not None:
+            return mapped
         rows: NDArray[Any] = self._file[path][:, :count]  # one slice is read fastest
-        return rows if self.header.done.all() else rows[self.header.done]
+        return rows if whole else rows[self.header.done]
 
     def copy_rows(self, path: str, rows: NDArray[Any]) -> NDArray[Any]:
         """See `Reader.copy_rows`."""

@@ -50,54 +50,22 @@ _CALIBRATION_FOLDS = 5
 _MANY, _FOLDS_OF_MANY = 3000, 2  # with so many images, two folds are enough
 
 
-class BaseCalibratedClassifier(BaseProbabilityClassifier):
-    """Base class of classifiers that compute calibrated probabilities from decisions."""
+class BaseCalibration(BaseProbabilityClassifier):
+    """Base class of classifiers that compute calibrated probabilities from decisions.
+
+    `fit` sets `fitted_`, whose decisions and labels are those of class codes.
+    """
 
     random_state: int | None
     _penalised = False  # if True, an image and its variants have the weight 1 (see `shares`)
 
-    @abstractmethod
-    def _plain(self) -> BaseEstimator:
-        """Create the classifier whose decisions are calibrated."""
-
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        groups: Units = None,
-        images: Units = None,
-        variant: Variant = None,
-    ) -> BaseCalibratedClassifier:
-        """Fit on X of shape (n, d) and n labels, with at least two images per class.
-
-        `FitArguments` describes `groups`, `images` and `variant`, of shape (n,).
-        """
-        X, codes = self._checked(X, y)
-        return self._fit_decisions(X, codes, FitArguments(groups, images, variant))
-
-    def _fit_decisions(
-        self, X: Floats, codes: NDArray[np.int_], arguments: FitArguments
-    ) -> BaseCalibratedClassifier:
-        # The inner classifier is always fitted on class codes instead of class names.
-        if not hasattr(self._plain(), "decision_function"):
-            raise ParameterError(
-                f"{self._plain()} has no decision_function, which probabilities are computed from"
-            )
-        variant = arguments.variant
-        folds = _calibration_folds(codes, arguments, self.random_state)
-        weights = self._row_weights(codes, variant)
-        held_out = cross_val_predict(
-            self._plain(), X, codes, cv=folds, method="decision_function", params=weights
-        )
-        if held_out.ndim > 1 and held_out.shape[1] != len(self.classes_):
-            raise ParameterError(
-                f"decision_function gives {held_out.shape[1]} columns for {len(self.classes_)} "
-                "classes; expected one column per class"
-            )
-        self.fitted_ = self._plain().fit(X, codes, **weights)
-        image = np.ones(len(X), bool) if variant is None else np.asarray(variant) == 0
+    def _calibrate(self, held_out: Floats, codes: NDArray[np.int_], variant: Variant) -> None:
+        """Fit the calibration to decisions of rows that were held out of their fits."""
+        image = np.ones(len(codes), bool) if variant is None else np.asarray(variant) == 0
         # Without class weights, calibration would reverse their effect.
-        of_class = np.ones(len(X)) if self._class_weight() is None else self._weights(codes)[codes]
+        of_class = (
+            np.ones(len(codes)) if self._class_weight() is None else self._weights(codes)[codes]
+        )
         decisions = held_out[image].astype(np.float64)
         self.slope_, self.intercept_ = _calibration(decisions, codes[image], of_class[image])
         if decisions.ndim > 1:
@@ -105,7 +73,6 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
         else:
             self.lowest_, self.highest_ = float(decisions.min()), float(decisions.max())
         self.calibrated_on_ = int(image.sum())
-        return self
 
     def _row_weights(self, codes: NDArray[np.int_], variant: Variant = None) -> dict[str, Floats]:
         """Return fit parameters with sample weights for the inner classifier; empty if none."""
@@ -147,6 +114,52 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
         """Return decisions before calibration, of shape (n,) for two classes, otherwise (n, k)."""
         decisions: Floats = self.fitted_.decision_function(self._new(X))
         return decisions
+
+
+class BaseCalibratedClassifier(BaseCalibration):
+    """Base class of calibrated classifiers whose decisions come from another classifier."""
+
+    @abstractmethod
+    def _plain(self) -> BaseEstimator:
+        """Create the classifier whose decisions are calibrated."""
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: Units = None,
+        images: Units = None,
+        variant: Variant = None,
+    ) -> BaseCalibratedClassifier:
+        """Fit on X of shape (n, d) and n labels, with at least two images per class.
+
+        `FitArguments` describes `groups`, `images` and `variant`, of shape (n,).
+        """
+        X, codes = self._checked(X, y)
+        return self._fit_decisions(X, codes, FitArguments(groups, images, variant))
+
+    def _fit_decisions(
+        self, X: Floats, codes: NDArray[np.int_], arguments: FitArguments
+    ) -> BaseCalibratedClassifier:
+        # The inner classifier is always fitted on class codes instead of class names.
+        if not hasattr(self._plain(), "decision_function"):
+            raise ParameterError(
+                f"{self._plain()} has no decision_function, which probabilities are computed from"
+            )
+        variant = arguments.variant
+        folds = calibration_folds(codes, arguments, self.random_state)
+        weights = self._row_weights(codes, variant)
+        held_out = cross_val_predict(
+            self._plain(), X, codes, cv=folds, method="decision_function", params=weights
+        )
+        if held_out.ndim > 1 and held_out.shape[1] != len(self.classes_):
+            raise ParameterError(
+                f"decision_function gives {held_out.shape[1]} columns for {len(self.classes_)} "
+                "classes; expected one column per class"
+            )
+        self.fitted_ = self._plain().fit(X, codes, **weights)
+        self._calibrate(held_out, codes, variant)
+        return self
 
     def predict_path(
         self,
@@ -219,7 +232,7 @@ def _inverse_temperature(decisions: Floats, codes: NDArray[np.int_], weights: Fl
     return float(np.exp(best.x) / scale)
 
 
-def _calibration_folds(
+def calibration_folds(
     codes: NDArray[np.int_], arguments: FitArguments, seed: int | None
 ) -> list[Fold] | StratifiedKFold:
     """Return five folds, two folds if there are many images, or fewer folds if a class is small.

@@ -76,7 +76,9 @@ from tlfeatures.dataset.duplicates import Similarity, check_similarity, find_cop
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, Files, as_dataset, list_files
 from tlfeatures.dataset.samples import MOST_IMAGES, sampled_rows
+from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
+from tlfeatures.heads.forms import has_many_rows
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.heads.table import OneHead
 from tlfeatures.metrics.confusion import MANY_CLASSES
@@ -280,13 +282,14 @@ def _out_of_fold(
 ) -> tuple[Floats, float]:
     """Return the mean probabilities and the mean accuracy of several cross-validations."""
     tables, accuracies = [], []
+    many_rows = has_many_rows(TrainingRows.count(data))
     with (
         shown_progress(progress, "audit", "folds") as show,
         Trainer(data, n_jobs=n_jobs, progress=ProgressCounter(_REPEATS * cv, show).add) as trainer,
     ):
         for repeat in range(_REPEATS):
             seed = None if random_state is None else random_state + repeat
-            name, classifier = make_one_head(head, random_state=seed)
+            name, classifier = make_one_head(head, random_state=seed, many_rows=many_rows)
             _, folds = make_folds(data, cv=cv, split="cv", random_state=seed)
             result = run_folds(trainer, {name: classifier}, folds, random_state=seed)[name]
             if not np.isfinite(result.probabilities).all():

@@ -49,7 +49,9 @@ from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, Files, as_dataset
 from tlfeatures.dataset.samples import MOST_IMAGES, sampled_rows
-from tlfeatures.heads.make_heads import make_one_head
+from tlfeatures.dataset.training_rows import TrainingRows
+from tlfeatures.heads.forms import MANY_ROWS, has_many_rows
+from tlfeatures.heads.make_heads import check_heads, make_one_head
 from tlfeatures.heads.table import OneHead
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
@@ -84,6 +86,7 @@ def learning_curve(
     sample: int | None = MOST_IMAGES,
     n_jobs: int | None = None,
     random_state: int | None = 0,
+    scale_from: int = MANY_ROWS,
     progress: bool | Progress | None = None,
 ) -> LearningCurve:
     """Measure the accuracy for several training sizes, and forecast whether more images would help.
@@ -111,6 +114,9 @@ def learning_curve(
         Number of fits at the same time, each on one thread. It does not change the results.
     random_state : int or None
         Seed of sample, folds, subsets, resamples and, if it is given by name, of the head.
+    scale_from : int
+        Number of training rows (images and their variants) from which a head that is given by its
+        name has its form for many rows, also in smaller subsets, see `tlfeatures.heads.forms`.
     progress : bool or callable of (done, total), optional
         Counts fits. See `extract`.
 
@@ -143,7 +149,7 @@ def learning_curve(
     """
     # A wrong name is reported before the file is read.
     random_state = as_seed(random_state)
-    name, classifier = make_one_head(head, params, random_state)
+    check_heads(head, params)
     data = as_dataset(
         data,
         embedding=embedding,
@@ -156,6 +162,8 @@ def learning_curve(
     )
     images = len(data)
     data = data.take(sampled_rows(data.y, data.together, sample, random_state))
+    many_rows = has_many_rows(TrainingRows.count(data), scale_from)
+    name, classifier = make_one_head(head, params, random_state, many_rows=many_rows)
     _, folds = make_folds(data, cv=cv, split="cv", random_state=random_state)
     classes, y = np.unique(data.y, return_inverse=True)
     shares = training_shares(data, folds, sizes)

@@ -18,10 +18,11 @@ from sklearn.svm import SVC, NuSVC
 from tlfeatures.errors import ModelError
 from tlfeatures.features.engines.onnx_graph import OPSETS, Graph, Value, row_squares, row_sums
 from tlfeatures.heads.classifiers.base import TINY
-from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
-from tlfeatures.heads.classifiers.calibrated_classifier import CalibratedClassifier
-from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
+from tlfeatures.heads.classifiers.block_decisions import LandmarkDecisions
+from tlfeatures.heads.classifiers.block_lda import BlockLDA
+from tlfeatures.heads.classifiers.block_logistic import BlockLogistic
 from tlfeatures.heads.classifiers.calibrated_svc import CalibratedSVC
+from tlfeatures.heads.classifiers.calibration import BaseCalibration
 from tlfeatures.heads.classifiers.scaled_mlp import ScaledMLP
 from tlfeatures.heads.classifiers.shrunk_lda import ShrunkLDA
 from tlfeatures.heads.classifiers.smoothed_neighbors import SmoothedNeighbors
@@ -32,7 +33,7 @@ from tlfeatures.models.sklearn_private import kernel_gamma
 
 Number = type[np.float32] | type[np.float64]
 
-_CALIBRATED = (CalibratedCentroid, CalibratedClassifier, CalibratedRidge, CalibratedSVC)
+_CALIBRATED = BaseCalibration
 _MACHINES = (SVC, NuSVC)
 
 
@@ -113,6 +114,7 @@ class Converter:
             (DummyClassifier, self._dummy),
             # skl2onnx doubles the log odds of a discriminant of two classes
             ((ShrunkLDA, LinearDiscriminantAnalysis), self._discriminant),
+            ((BlockLDA, BlockLogistic), self._discriminant),
             (SmoothedNeighbors, self._neighbors),
             (ScaledMLP, self._perceptron),
             # skl2onnx's own fails in float64, and float32 can't hold its thresholds
@@ -224,6 +226,11 @@ class Converter:
             vectors, kernel = owner.support_vectors_, classifier.kernel
             products = add_kernel(graph, columns, vectors, kernel, classifier.gamma_)
             return add_machine(graph, inner, products)
+        if isinstance(inner, LandmarkDecisions):
+            landmarks = inner.landmarks_.astype(np.float64)
+            values = add_kernel(graph, columns, landmarks, "rbf", inner.gamma_)
+            products = graph.op("MatMul", values, inner.dual_coef_.T)
+            return graph.op("Add", products, inner.intercept_)
         if isinstance(inner, _MACHINES) and inner.kernel in ("linear", "rbf"):
             vectors, kernel = inner.support_vectors_, inner.kernel
             products = add_kernel(graph, columns, vectors, kernel, kernel_gamma(inner))

@@ -1,0 +1,192 @@
+"""Rows of a matrix that are read in blocks, so that no fold needs a copy of its training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Single = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int_]
+
+BLOCK = 2_000_000  # size of a block: 8 MB, which the cache of a processor nearly holds
+
+
+class Blocks(Protocol):
+    """Rows that a solver reads several times, in blocks."""
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def blocks(self) -> Iterator[tuple[slice, Single]]:
+        """Yield the positions of some rows, and their values of shape (rows, width), float32."""
+
+
+class MatrixRows:
+    """Some rows of a matrix, read in blocks. The matrix may be a memory map.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    rows : ndarray of shape (m,), int, optional
+        Indices of the rows; by default all of them.
+    """
+
+    def __init__(self, X: NDArray[np.floating[Any]], rows: Rows | None = None) -> None:
+        self._X = X
+        self._rows = np.arange(len(X)) if rows is None else rows
+
+    @classmethod
+    def of(cls, X: Any) -> MatrixRows:
+        """Return the argument if it is read in blocks already, else all rows of an array."""
+        return X if isinstance(X, MatrixRows) else cls(np.asarray(X))
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return int(self._X.shape[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns."""
+        return len(self), self.width
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._rows)
+
+    def take(self, rows: Rows) -> MatrixRows:
+        """Return some of the rows, by their positions among these rows."""
+        return MatrixRows(self._X, self._rows[rows])
+
+    def values(self, rows: Rows) -> Single:
+        """Return some of the rows as an array, by their positions among these rows."""
+        return np.asarray(self._X[self._rows[rows]], np.float32)
+
+    def all_values(self) -> NDArray[np.floating[Any]]:
+        """Return all rows as an array."""
+        return self._X[self._rows]
+
+    def blocks(self) -> Iterator[tuple[slice, Single]]:
+        """Yield the positions of some rows, and a copy of their values, float32."""
+        step = max(1, BLOCK // max(self.width, 1))
+        for start in range(0, len(self), step):
+            part = slice(start, min(start + step, len(self)))
+            yield part, np.asarray(self._X[self._rows[part]], np.float32)
+
+    @cached_property
+    def standardised(self) -> StandardisedRows:
+        """The rows with standardised columns; mean and scale are computed at the first use."""
+        return StandardisedRows(self, *self._mean_and_scale())
+
+    def _mean_and_scale(self) -> tuple[Floats, Floats]:
+        """Return mean and scale of each column, as in `sklearn.preprocessing.StandardScaler`."""
+        total, squares = np.zeros(self.width), np.zeros(self.width)
+        for _, block in self.blocks():
+            total += block.sum(axis=0, dtype=np.float64)
+        mean = total / len(self)
+        for _, block in self.blocks():
+            block -= mean.astype(np.float32)
+            squares += np.einsum("ij,ij->j", block, block, dtype=np.float64)
+        scale = np.sqrt(squares / len(self))
+        # Columns that are constant except for rounding get scale 1.
+        eps = np.finfo(np.float32).eps
+        scale[scale <= 10 * eps * np.maximum(np.abs(mean), 1e-30)] = 1
+        return mean, scale
+
+
+class StandardisedRows:
+    """Rows whose columns are standardised block by block.
+
+    Parameters
+    ----------
+    rows : MatrixRows
+    mean, scale : ndarray of shape (d,)
+    """
+
+    def __init__(self, rows: MatrixRows, mean: Floats, scale: Floats) -> None:
+        self._rows = rows
+        self.mean, self.scale = mean, scale
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self._rows.width
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._rows)
+
+    def take(self, rows: Rows) -> StandardisedRows:
+        """Return some of the rows, standardised by the same numbers."""
+        part = StandardisedRows(self._rows.take(rows), self.mean, self.scale)
+        part.rough_products = self.rough_products * (len(rows) / max(len(self), 1))
+        return part
+
+    @cached_property
+    def rough_products(self) -> Floats:
+        """`products`; for a part of other rows, its share of their products."""
+        return self.products
+
+    @cached_property
+    def products(self) -> Floats:
+        """Z'Z of these rows Z, of shape (d, d); computed at the first use."""
+        return products_of(self)
+
+    def on_columns(self, coef: Floats, intercept: Floats) -> tuple[Floats, Floats]:
+        """Convert coefficients of the standardised columns to those of the columns as they are.
+
+        Parameters
+        ----------
+        coef : ndarray of shape (outputs, d)
+        intercept : ndarray of shape (outputs,)
+        """
+        raw = coef / self.scale
+        return raw, intercept - raw @ self.mean
+
+    def blocks(self) -> Iterator[tuple[slice, Single]]:
+        """Yield the positions of some rows, and their standardised values, float32."""
+        mean, scale = self.mean.astype(np.float32), self.scale.astype(np.float32)
+        for part, block in self._rows.blocks():
+            block -= mean
+            block /= scale
+            yield part, block
+
+
+def products_of(rows: Blocks, weights: Floats | None = None) -> Floats:
+    """Return Z'Z of rows Z, of shape (d, d), with the rows weighted if there are weights."""
+    products = np.zeros((rows.width, rows.width))
+    for part, block in rows.blocks():
+        left = block if weights is None else block * weights[part, None].astype(np.float32)
+        products += left.T @ block
+    return products
+
+
+def sums_by_class(
+    rows: Blocks, codes: Rows, classes: int, weights: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """Return the sums of the rows of each class, of shape (k, d), and of their weights, (k,)."""
+    sums, totals = np.zeros((classes, rows.width)), np.zeros(classes)
+    for part, block in rows.blocks():
+        share = np.ones(len(block)) if weights is None else weights[part]
+        members = np.zeros((len(block), classes), np.float32)
+        members[np.arange(len(block)), codes[part]] = share
+        sums += members.T @ block
+        totals += np.bincount(codes[part], share, minlength=classes)
+    return sums, totals
+
+
+def column_means(rows: Blocks) -> Floats:
+    """Return the mean of each column, of shape (d,)."""
+    total = np.zeros(rows.width)
+    for _, block in rows.blocks():
+        total += block.sum(axis=0, dtype=np.float64)
+    return total / max(len(rows), 1)

@@ -1,0 +1,119 @@
+"""A support vector machine with an approximate RBF kernel, for many rows."""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from tlfeatures.errors import ParameterError
+from tlfeatures.heads.blocks.kernel import LandmarkKernel
+from tlfeatures.heads.blocks.rows import Floats, MatrixRows
+from tlfeatures.heads.blocks.solver import Objective, minimised, squared_hinge
+from tlfeatures.heads.classifiers.base import ClassWeight
+from tlfeatures.heads.classifiers.block_decisions import LandmarkDecisions
+from tlfeatures.heads.classifiers.calibrated_blocks import (
+    BaseCalibratedBlocks,
+    Codes,
+    Source,
+    Weights,
+)
+
+_FACTOR = 0.1  # of C, as in `CalibratedBlockSVM`
+
+
+class CalibratedLandmarkSVM(BaseCalibratedBlocks):
+    """A support vector machine with an RBF kernel and probabilities, for many rows.
+
+    The kernel is Nystroem's approximation by landmarks, which are random training rows. The loss is
+    the squared hinge loss of one class against the others. Work and memory grow in proportion to
+    the number of rows, while those of an exact machine grow with its square.
+
+    Parameters
+    ----------
+    C : float
+        Inverse of the L2 penalty, on the scale of `CalibratedSVC`: its best values are similar.
+    gamma, gamma_factor
+        See `CalibratedSVC`.
+    n_landmarks : int
+        Number of landmarks. If there are fewer rows, all rows are landmarks.
+    class_weight
+        Weights of the classes, by class name.
+    tol : float
+        Largest derivative of the mean loss at the end.
+    max_iter : int
+        Largest number of steps.
+    random_state : int or None
+        Seed of the landmarks and of the inner folds.
+
+    References
+    ----------
+    Williams, C. and Seeger, M. (2000). Using the Nystroem method to speed up kernel machines. NIPS.
+    """
+
+    _penalised = True
+
+    def __init__(
+        self,
+        C: float = 3.0,
+        gamma: float | str = "scale",
+        gamma_factor: float = 1.0,
+        n_landmarks: int = 1000,
+        class_weight: ClassWeight = None,
+        tol: float = 1e-3,
+        max_iter: int = 300,
+        random_state: int | None = None,
+    ) -> None:
+        self.C = C
+        self.gamma = gamma
+        self.gamma_factor = gamma_factor
+        self.n_landmarks = n_landmarks
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    def _prepared(self, rows: MatrixRows) -> LandmarkKernel:
+        if not isinstance(self.n_landmarks, numbers.Integral) or self.n_landmarks < 1:
+            raise ParameterError(
+                f"n_landmarks must be a whole number from 1 up, got {self.n_landmarks!r}"
+            )
+        random = np.random.default_rng(self.random_state)
+        count = min(int(self.n_landmarks), len(rows))
+        chosen = np.sort(random.choice(len(rows), count, replace=False))
+        return LandmarkKernel(rows, rows.values(chosen), self._gamma_of(rows))
+
+    def _gamma_of(self, rows: MatrixRows) -> float:
+        if isinstance(self.gamma, str) and self.gamma != "scale":
+            raise ParameterError(f"gamma must be a number or scale, got {self.gamma!r}")
+        if (not isinstance(self.gamma, str) and self.gamma < 0) or self.gamma_factor <= 0:
+            raise ParameterError(
+                f"gamma must be 0 or more, gamma_factor above 0; got {self.gamma}, "
+                f"{self.gamma_factor}"
+            )
+        if not isinstance(self.gamma, str):
+            return float(self.gamma) * self.gamma_factor
+        squares = sum(
+            float(np.einsum("ij,ij->", block, block, dtype=np.float64))
+            for _, block in rows.blocks()
+        )
+        return self.gamma_factor * len(rows) / max(squares, 1e-300)
+
+    def _solve(self, source: Source, codes: Codes, weights: Weights) -> tuple[Floats, Floats]:
+        assert isinstance(source, LandmarkKernel)
+        objective = Objective(squared_hinge, self.C * _FACTOR, 0.25, self.tol, self.max_iter)
+        return minimised(
+            source,
+            codes,
+            len(self.classes_),
+            objective,
+            weights=weights,
+            products=source.rough_products,
+            basis=source.basis,
+        )
+
+    def _fitted(self, source: Source, coef: Floats, intercept: Floats) -> BaseEstimator:
+        assert isinstance(source, LandmarkKernel)
+        kernel = source.landmarks, source.gamma
+        return LandmarkDecisions.of(*kernel, coef, intercept, len(self.classes_))
