@@ -28,6 +28,7 @@ from tlfeatures.features.combined import PLUS, join, parts_of
 from tlfeatures.features.exchange.stored_labels import labels_of_header
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import Reader, open_embeddings, read_header
+from tlfeatures.features.file.rows_in_shards import RowsInShards, as_array
 from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def as_dataset(
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
     looks: bool = False,
+    on_disk: bool = False,
 ) -> Dataset:
     """Load an embeddings file, or return a given dataset.
 
@@ -58,6 +60,8 @@ def as_dataset(
         Embeddings files of `extract`, or a dataset, which is returned.
     embedding, labels, groups, label_level, columns, near_duplicates, variants, looks
         See `load_dataset`. They apply to a file, not to a dataset.
+    on_disk
+        See `load_dataset`. A dataset stays as it is.
 
     Raises
     ------
@@ -77,6 +81,7 @@ def as_dataset(
             near_duplicates=near_duplicates,
             variants=variants,
             looks=looks,
+            on_disk=on_disk,
         )
     data.check()
     given = {
@@ -117,6 +122,7 @@ def load_dataset(
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
     looks: bool = False,
+    on_disk: bool = False,
 ) -> Dataset:
     """Load one embedding of a file with its labels, and search for copies among the images.
 
@@ -158,6 +164,10 @@ def load_dataset(
         Number of variants of each image to load. None loads all variants of the file.
     looks : bool
         Whether to keep the embedding in which copies are searched; see `Dataset`.
+    on_disk : bool
+        Whether the rows of a sharded file stay in its shards, so that they need no memory: X then
+        reads rows when it is indexed (`tlfeatures.features.file.rows_in_shards`). It has no effect
+        on other files, on several files, and with variants.
 
     Returns
     -------
@@ -196,6 +206,7 @@ def load_dataset(
             near_duplicates=near_duplicates,
             variants=variants,
             looks=looks,
+            on_disk=on_disk and len(files) == 1,
         )
         for path, own in _embeddings_of(files, embedding).items()
     ]
@@ -260,15 +271,18 @@ def _load_file(
     near_duplicates: Similarity,
     variants: int | None,
     looks: bool,
+    on_disk: bool,
 ) -> Dataset:
     """Load an embedding of one file; see `load_dataset`."""
     with open_embeddings(file) as reader:  # opened once, because the file may be replaced meanwhile
         header = reader.header
         name = choose_embedding(header, embedding)
         count = choose_variants(header, variants)
-        X = join({part: reader.read(part) for part in parts_of(name)}, name)
-        with_copies = looks or near_duplicates is not None
-        values = _read_variants(reader, name, count), _read_look(reader, name, with_copies)
+        rows_of = _in_shards if on_disk and header.shards and not count else _read
+        X = rows_of(reader, name)
+        best = embedding_for_copies(header)
+        is_needed = best != name and (looks or near_duplicates is not None)
+        values = _read_variants(reader, name, count), rows_of(reader, best) if is_needed else None
         properties = reader.read_properties()
     done = np.flatnonzero(header.done).tolist()
     _warn_about_missing(header, len(done))
@@ -320,17 +334,20 @@ def embedded_ids(file: str | os.PathLike[str]) -> list[str]:
     return [header.ids[row] for row in np.flatnonzero(header.done)]
 
 
+def _read(reader: Reader, embedding: str) -> NDArray[np.float32]:
+    return join({part: reader.read(part) for part in parts_of(embedding)}, embedding)
+
+
+def _in_shards(reader: Reader, embedding: str) -> NDArray[np.float32]:
+    rows = np.flatnonzero(reader.header.done)
+    return as_array(RowsInShards(reader.header, embedding, rows))
+
+
 def _read_variants(reader: Reader, embedding: str, count: int) -> NDArray[np.float32] | None:
     if not count:
         return None
     read = {part: reader.read_variants(part, count) for part in parts_of(embedding)}
     return join(read, embedding)
-
-
-def _read_look(reader: Reader, embedding: str, wanted: bool) -> NDArray[np.float32] | None:
-    """Read the embedding in which copies are searched, unless it is the loaded embedding."""
-    best = embedding_for_copies(reader.header)
-    return reader.read(best) if wanted and best != embedding else None
 
 
 def _warn_about_missing(header: Header, done: int) -> None:

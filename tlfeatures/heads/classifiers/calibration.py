@@ -95,9 +95,26 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
                 "classes; expected one column per class"
             )
         self.fitted_ = self._plain().fit(X, codes, **weights)
-        image = np.ones(len(X), bool) if variant is None else np.asarray(variant) == 0
+        self.calibrate(held_out, codes, variant)
+        return self
+
+    def calibrate(self, held_out: Floats, codes: NDArray[np.int_], variant: Variant = None) -> None:
+        """Fit the calibration of a classifier that is fitted otherwise.
+
+        Parameters
+        ----------
+        held_out : ndarray of shape (n,) for two classes, otherwise (n, k)
+            Decisions of rows that were held out of their fits.
+        codes : ndarray of shape (n,), int
+            Class codes of these rows.
+        variant : ndarray of shape (n,), int, optional
+            See `FitArguments`. Variants don't count.
+        """
+        image = np.ones(len(codes), bool) if variant is None else np.asarray(variant) == 0
         # Without class weights, calibration would reverse their effect.
-        of_class = np.ones(len(X)) if self._class_weight() is None else self._weights(codes)[codes]
+        of_class = (
+            np.ones(len(codes)) if self._class_weight() is None else self._weights(codes)[codes]
+        )
         decisions = held_out[image].astype(np.float64)
         self.slope_, self.intercept_ = _calibration(decisions, codes[image], of_class[image])
         if decisions.ndim > 1:
@@ -105,7 +122,10 @@ class BaseCalibratedClassifier(BaseProbabilityClassifier):
         else:
             self.lowest_, self.highest_ = float(decisions.min()), float(decisions.max())
         self.calibrated_on_ = int(image.sum())
-        return self
+
+    def plain(self) -> BaseEstimator:
+        """Create the classifier of class codes whose decisions are calibrated, before its fit."""
+        return self._plain()
 
     def _row_weights(self, codes: NDArray[np.int_], variant: Variant = None) -> dict[str, Floats]:
         """Return fit parameters with sample weights for the inner classifier; empty if none."""
