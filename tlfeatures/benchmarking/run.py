@@ -102,8 +102,8 @@ def benchmark(
         a scheduler, "local" to start one on this machine, or a client. It does not change the
         results, with one exception: if the file is sharded and all heads are logreg, ridge, lda or
         centroid, without tuning, the workers read the shards, and this process never holds all
-        rows. Labels and scores are then the same except for rounding; the probabilities of ridge
-        and centroid differ a little, see `tlfeatures.model_selection.sums.trainer`.
+        rows. Labels are then the same except for rounding; the probabilities of ridge and centroid
+        differ a little, see `tlfeatures.model_selection.sums.trainer`.
     tls : TLS, optional
         Certificates, see `tlfeatures.features.cluster.connect.TLS`.
     command : str, optional

@@ -34,6 +34,8 @@ def show_messages(verbose: bool) -> None:
     # Messages that explain a wait, give an address, or say which column is taken for what.
     for name in ("backbones", "calibrate", "cluster", "measure_engines", "sources.tables"):
         logging.getLogger(f"tlfeatures.features.{name}").setLevel(logging.INFO)
+    # Messages that say whether the rows of a sharded file are read here.
+    logging.getLogger("tlfeatures.benchmarking.trainers").setLevel(logging.INFO)
     # Pillow warns of unusual metadata, which doesn't matter: only the pixels are used.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").addHandler(logging.NullHandler())

@@ -112,7 +112,7 @@ class RowsInShards:
             ShardPart(
                 str(folder / shards.names[place[part[0], 0]]),
                 shards.sizes[place[part[0], 0]],
-                place[part, 1],
+                place[part, 1].astype(np.int32),
                 _hash_of(header.digests[row] for row in rows[part].tolist()),
             )
             for part in np.split(np.arange(len(rows)), starts[1:])
@@ -148,7 +148,7 @@ class ShardPart:
 
     path: str
     size: int
-    rows: NDArray[np.int_]
+    rows: NDArray[np.integer[Any]]
     images: str
 
     def read(self, embedding: str, spec: Spec) -> NDArray[np.float32]:
@@ -195,7 +195,7 @@ class ShardPart:
             raise FormatError(f"{self.path} has other images than the sharded file states")
 
 
-def _read(reader: Reader, embedding: str, rows: NDArray[np.int_]) -> NDArray[np.float32]:
+def _read(reader: Reader, embedding: str, rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
     parts = parts_of(embedding)
     tables = {part: reader.copy_rows(f"embeddings/{part}", rows) for part in parts}
     return join({part: table.astype(np.float32) for part, table in tables.items()}, embedding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -56,13 +57,14 @@ class Rounds:
         self, cluster: Cluster, X: RowsInShards, codes: Codes, part: Codes, result_bytes: int
     ) -> None:
         self._cluster = cluster
-        self._calls = _calls(X, result_bytes)
+        calls = _calls(X, result_bytes)
         self._order = X.order()
         self._rank = np.empty(len(X), np.int64)
         self._rank[self._order] = np.arange(len(X))
-        ((_, pivot),) = cluster.map_unordered(mean_of_shard, self._calls[:1], work=_WORK)
+        ((_, pivot),) = cluster.map_unordered(mean_of_shard, calls[:1], work=_WORK)
         self.pivot: Floats = pivot
-        self._layout = {
+        self._layout: dict[str, Any] = {  # plain data, which any worker can hold
+            "calls": [pickle.dumps(call) for call in calls],
             "pivot": pivot,
             "codes": codes[self._order].astype(np.int32),
             "part": part[self._order].astype(np.int32),
@@ -112,7 +114,7 @@ class Rounds:
         return np.split(decisions, np.cumsum([len(own) for own in rows])[:-1])
 
     def _run(
-        self, function: Callable[[Call, Shared], Result], own: Mapping[str, Any]
+        self, function: Callable[[int, Shared], Result], own: Mapping[str, Any]
     ) -> Iterator[Result]:
         """Yield the results of all calls, in the order of the shards.
 
@@ -132,21 +134,21 @@ class Rounds:
                 place += 1
 
     def _unordered(
-        self, function: Callable[[Call, Shared], Result], own: dict[str, Any]
+        self, function: Callable[[int, Shared], Result], own: dict[str, Any]
     ) -> Iterator[tuple[int, Result]]:
-        left = {call.number: call for call in self._calls}
+        left = dict.fromkeys(range(len(self._layout["calls"])))  # in their order
         attempts = 0
         while left:
             try:
                 if self._layout_there is None:
                     self._layout_there = self._cluster.scatter(self._layout, work=_WORK)
                 shared = [self._layout_there, self._cluster.scatter(own, work=_WORK)]
-                for call, result in self._cluster.map_unordered(
-                    function, list(left.values()), shared=shared, work=_WORK
+                for number, result in self._cluster.map_unordered(
+                    function, list(left), shared=shared, work=_WORK
                 ):
-                    del left[call.number]
+                    del left[number]
                     attempts = 0
-                    yield call.number, result
+                    yield number, result
             except CallsLostError as error:
                 self._layout_there = None
                 attempts += 1
@@ -168,6 +170,6 @@ def _calls(X: RowsInShards, result_bytes: int) -> list[Call]:
     for number, shard in enumerate(shards, 1):
         rows += len(shard.rows)
         if rows - first >= least or number == len(shards):
-            calls.append(Call(len(calls), first, shards[start:number], X.embedding, X.spec))
+            calls.append(Call(first, shards[start:number], X.embedding, X.spec))
             first, start = rows, number
     return calls

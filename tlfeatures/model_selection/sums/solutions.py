@@ -40,7 +40,8 @@ def class_weights(weight: Any, classes: NDArray[np.str_], counts: NDArray[np.int
     if weight is None:
         return np.ones(len(classes))
     if isinstance(weight, str):
-        return counts.sum() / (len(counts) * counts)
+        balanced: Floats = counts.sum() / (len(counts) * counts)
+        return balanced
     names = classes.tolist()
     return weights_of({name: weight[name] for name in names if name in weight}, names)
 

@@ -6,9 +6,9 @@ A few rounds over all rows give the results of all folds:
 2. one for each step of logistic regression, for all folds at once,
 3. one for the decisions of the rows that each fold tests, and one for those that calibrate.
 
-Labels and scores are those of `Trainer`, except for rounding. The probabilities of ridge and
-centroid differ a little: their inner folds are other folds, and the rows that calibrate are a
-sample of at most 50,000 rows.
+Labels are those of `Trainer`, except for rounding and, in logistic regression, for the tolerance of
+the solver. The probabilities of ridge and centroid differ a little: their inner folds are other
+folds, and the rows that calibrate are a sample of at most 50,000 rows.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ in the order of the shards, so that they don't depend on the workers.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,6 @@ class Call:
 
     Attributes
     ----------
-    number : int
     first : int
         Position of the first row, in the order of the shards.
     shards : list of ShardPart
@@ -38,7 +38,6 @@ class Call:
     spec : Spec
     """
 
-    number: int
     first: int
     shards: list[ShardPart]
     embedding: str
@@ -73,20 +72,25 @@ class Call:
             first += len(X)
 
 
+def _call(number: int, layout: dict[str, Any]) -> Call:
+    call: Call = pickle.loads(layout["calls"][number])
+    return call
+
+
 def mean_of_shard(call: Call) -> Floats:
     """Return the mean of the rows of the first shard: shape (d,), float64."""
     with one_thread():
-        X = call.shards[0].read(call.embedding, call.spec)
-        return X.mean(axis=0, dtype=np.float64)
+        mean: Floats = call.shards[0].read(call.embedding, call.spec).mean(axis=0, dtype=np.float64)
+        return mean
 
 
-def moments_of(call: Call, shared: Shared) -> tuple[Floats, ...]:
+def moments_of(number: int, shared: Shared) -> tuple[Floats, ...]:
     """Return the arrays of the `Moments` of some shards.
 
     The arguments of the round are `parts`, `classes` and `products`, see `Moments.zero`.
     """
     layout, own = shared
-    pivot = layout["pivot"]
+    call, pivot = _call(number, layout), layout["pivot"]
     with one_thread():
         moments = Moments.zero(own["parts"], own["classes"], len(pivot), products=own["products"])
         for at, X in call.blocks(pivot):
@@ -94,12 +98,13 @@ def moments_of(call: Call, shared: Shared) -> tuple[Floats, ...]:
     return moments.arrays()
 
 
-def losses_of(call: Call, shared: Shared) -> tuple[Floats, Floats]:
+def losses_of(number: int, shared: Shared) -> tuple[Floats, Floats]:
     """Return losses and gradients of some shards, see `add_losses`.
 
     The arguments of the round are `coef` and `weights`.
     """
     layout, own = shared
+    call = _call(number, layout)
     losses, gradients = np.zeros(len(own["coef"])), np.zeros(own["coef"].shape)
     with one_thread():
         for at, X in call.blocks(layout["pivot"]):
@@ -110,7 +115,7 @@ def losses_of(call: Call, shared: Shared) -> tuple[Floats, Floats]:
     return losses, gradients
 
 
-def decisions_of(call: Call, shared: Shared) -> Floats:
+def decisions_of(number: int, shared: Shared) -> Floats:
     """Return the decisions of rows of some shards.
 
     The arguments of the round are `coef` of shape (J, c, d + 1), the coefficients of J jobs, and
@@ -122,6 +127,7 @@ def decisions_of(call: Call, shared: Shared) -> Floats:
         The wanted decisions of these shards.
     """
     layout, own = shared
+    call = _call(number, layout)
     with one_thread():
         tables = [
             _decisions(X, at, own["coef"], own["job"], own["position"])
