@@ -68,7 +68,9 @@ def test_workers_give_the_labels_of_one_machine(dask, file, tmp_path, monkeypatc
     )
     assert there.computed == 0  # all of them are in the folder
     for one, other in zip(here.entries, there.entries, strict=True):
-        np.testing.assert_array_equal(one.predicted, other.predicted)
+        differ = np.mean(one.predicted != other.predicted)
+        # Two classes may be as probable within the tolerance of logistic regression.
+        assert differ <= (0.001 if one.facts["head"] == "logreg" else 0)
         assert np.abs(one.probabilities - other.probabilities).max() < 0.05
 
 
