@@ -194,6 +194,17 @@ pixels: ONNX Runtime, float32 N (N to N) N x predict by Keras in float32
 pixels: predict, keras float32 N (N to N) N x predict by Keras in float32
 pixels: predict, openvino ... N (N to N) N x predict by Keras in float32
 """,
+    "sums": """
+N rows of N columns
+shards: N s, N MB more memory of the client
+ accuracy: ridge N, lda N, centroid N, logreg N
+ moments_of: N rounds, received N MB a round
+ losses_of: N rounds, received N MB a round
+ decisions_of: N rounds, received N MB a round
+ sent as shared data: N MB in all, to each worker
+sent: N s, N MB more memory of the client
+ accuracy: ridge N, lda N, centroid N, logreg N
+""",
 }
 DRAWN = {"extract", "memory"}  # they draw what they measured, with --plot
 

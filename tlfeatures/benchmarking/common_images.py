@@ -34,6 +34,7 @@ def load_datasets(
     columns: Mapping[str, str] | None = None,
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
+    on_disk: bool = False,
 ) -> list[Dataset]:
     """Load embeddings, and keep the images that all files and datasets contain.
 
@@ -45,6 +46,8 @@ def load_datasets(
         Names of embeddings, joined embeddings such as `A+B` or `a.h5:A+b.h5:B`, or "all".
     labels, groups, label_level, columns, near_duplicates, variants
         See `load_dataset`. They apply to files, not to datasets.
+    on_disk : bool
+        See `load_dataset`. It has no effect with several files or datasets.
 
     Returns
     -------
@@ -77,6 +80,7 @@ def load_datasets(
             # All embeddings of a file have the same copies, so they are searched once.
             near_duplicates=None if place in limits else near_duplicates,
             variants=variants,
+            on_disk=on_disk and len(sources) == 1,
         )
         limit = limits.setdefault(place, data.near_duplicates)
         return data if data.near_duplicates == limit else replace(data, near_duplicates=limit)

@@ -38,6 +38,7 @@ from tlfeatures.benchmarking.property_heads import (
 from tlfeatures.benchmarking.shortcut import told_apart
 from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.dataset.dataset import Dataset
+from tlfeatures.dataset.rows import in_memory
 from tlfeatures.dataset.samples import MOST_IMAGES, sampled_rows
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
@@ -303,7 +304,7 @@ def _file_properties(bench: _Bench, control: Control) -> Control:
 
 def _permuted_labels(bench: _Bench, control: Control) -> Control:
     name, head = bench.head()
-    data = replace(bench.best_data, variants=None, looks=None).take(bench.rows)
+    data = in_memory(replace(bench.best_data, variants=None, looks=None).take(bench.rows))
     y = permuted(data.y, data.together, bench.plan.random_state)
     tasks = [Task(train, test, {name: head}) for train, test in bench.folds]
     try:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
+from tlfeatures.features.file.rows_in_shards import in_shards
 
 
 def versions() -> dict[str, str]:
@@ -42,8 +43,13 @@ def digest_of_study(
 def fingerprint(data: Dataset) -> str:
     """Return a hash of the embedding's values. Files with the same values have the same hash.
 
-    If there are variants, the hash of their values follows after a "+".
+    If there are variants, the hash of their values follows after a "+". Of rows that stay in
+    shards, it is the hash of their shards: heads are then computed in another way, whose
+    probabilities may differ a little.
     """
+    rows = in_shards(data.X)
+    if rows is not None:
+        return rows.fingerprint()[:16]
     parts = [data.X] if data.variants is None else [data.X, data.variants]
     hashes = (hashlib.sha256(np.ascontiguousarray(part).data).hexdigest()[:16] for part in parts)
     return "+".join(hashes)

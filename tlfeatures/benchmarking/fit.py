@@ -17,6 +17,7 @@ from tlfeatures.benchmarking.fit_result import FitResult, model_facts
 from tlfeatures.benchmarking.operating_point import check_point, point_of
 from tlfeatures.benchmarking.plan import Plan
 from tlfeatures.benchmarking.run import checked_heads, open_store, ranked
+from tlfeatures.benchmarking.trainers import may_be_sums, open_trainer, place_rows
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
@@ -33,9 +34,11 @@ from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.folds import Folding, inner_folds
 from tlfeatures.model_selection.head_fit import fit_head
 from tlfeatures.model_selection.progress import ProgressCounter
+from tlfeatures.model_selection.sums.trainer import SumsTrainer
 from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.model_selection.tuning import choose
 from tlfeatures.models.card import check_card_target
+from tlfeatures.models.fit_model import model_of
 from tlfeatures.models.head_checks import check_head
 from tlfeatures.models.model import Model
 from tlfeatures.models.model_file import check_model_target
@@ -119,7 +122,7 @@ def fit(
     cluster : str or distributed.Client, optional
         A Dask cluster whose workers fit the folds, instead of `n_jobs` processes: the address of
         a scheduler, "local" to start one on this machine, or a client. The saved head is fitted in
-        this process.
+        this process, unless the workers read the shards of a sharded file, see `benchmark`.
     tls : TLS, optional
         Certificates, see `tlfeatures.features.cluster.connect.TLS`.
     command : str, optional
@@ -163,6 +166,7 @@ def fit(
         columns=columns,
         near_duplicates=near_duplicates,
         variants=variants,
+        on_disk=may_be_sums(cluster, named, params, tune),
     )
     plan = Plan.of(
         dataset,
@@ -176,6 +180,7 @@ def fit(
         random_state=random_state,
         many_rows=has_many_rows(TrainingRows.count(dataset), scale_from),
     )
+    (dataset,), plan = place_rows([dataset], plan, cluster)
     check_point(dataset, plan.folds[0], target, positive)
     if model is not None:
         _check_savable(plan, dataset)
@@ -186,7 +191,9 @@ def fit(
     ):
         # The saved head is fitted on all images, which takes about as long as a fold.
         count = ProgressCounter(plan.count_folds(1) + (model is not None), show)
-        with Trainer(dataset, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer:
+        with open_trainer(
+            dataset, plan, n_jobs=n_jobs, progress=count.add, cluster=connected
+        ) as trainer:
             compute_entries(trainer, plan, store)
             result = ranked(plan, store, [dataset])
             point = labels = None
@@ -197,8 +204,12 @@ def fit(
                 return FitResult(result, dataset, operating_point=point)
             name = result.comparison.ranking[0].head
             head = _chosen_on_all(trainer, plan, name)
+            of_sums = trainer.fit_on_all(name, head) if isinstance(trainer, SumsTrainer) else None
         facts = model_facts(result, dataset, head, point)
-        fitted = Model.fit(head, dataset, name=name, facts=facts, notices=trainer.notices)
+        if of_sums is None:
+            fitted = Model.fit(head, dataset, name=name, facts=facts, notices=trainer.notices)
+        else:
+            fitted = Model(**vars(model_of(of_sums, dataset, name, facts)))
         count.finish()
     fitted = replace(fitted, sets=_prediction_sets(result, labels))
     fitted.save(model)

@@ -22,6 +22,7 @@ from tlfeatures.benchmarking.plan import Plan
 from tlfeatures.benchmarking.rank import compare
 from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.benchmarking.study import Study, sources_of
+from tlfeatures.benchmarking.trainers import may_be_sums, open_trainer, place_rows
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
@@ -34,7 +35,6 @@ from tlfeatures.heads.make_heads import Heads, check_heads, named_heads, report_
 from tlfeatures.heads.table import OneHead
 from tlfeatures.model_selection.folds import Folding
 from tlfeatures.model_selection.progress import ProgressCounter
-from tlfeatures.model_selection.trainer import Trainer
 from tlfeatures.progress import Progress, shown_progress
 
 if TYPE_CHECKING:
@@ -106,7 +106,10 @@ def benchmark(
     cluster : str or distributed.Client, optional
         A Dask cluster whose workers fit the folds, instead of `n_jobs` processes: the address of
         a scheduler, "local" to start one on this machine, or a client. It does not change the
-        results.
+        results, with one exception: if the file is sharded and all heads are logreg, ridge, lda or
+        centroid, without tuning, the workers read the shards, and this process never holds all
+        rows. Labels are then the same except for rounding; the probabilities of ridge and centroid
+        differ a little, see `tlfeatures.model_selection.sums.trainer`.
     tls : TLS, optional
         Certificates, see `tlfeatures.features.cluster.connect.TLS`.
     command : str, optional
@@ -143,6 +146,7 @@ def benchmark(
         columns=columns,
         near_duplicates=near_duplicates,
         variants=variants,
+        on_disk=may_be_sums(cluster, named, params, tune),
     )
     plan = Plan.of(
         datasets[0],
@@ -156,12 +160,15 @@ def benchmark(
         random_state=random_state,
         many_rows=has_many_rows(max(map(TrainingRows.count, datasets)), scale_from),
     )
+    datasets, plan = place_rows(datasets, plan, cluster)
     store = open_store(plan, datasets, labels, groups, out=out, command=command)
     shown = shown_progress(progress, "fitting", "folds")
     with shown as show, connect_if(cluster, tls) as connected:
         count = ProgressCounter(plan.count_folds(len(datasets)), show)
         for dataset in datasets:
-            with Trainer(dataset, n_jobs=n_jobs, progress=count.add, cluster=connected) as trainer:
+            with open_trainer(
+                dataset, plan, n_jobs=n_jobs, progress=count.add, cluster=connected
+            ) as trainer:
                 compute_entries(trainer, plan, store)
         count.finish()
     return ranked(plan, store, datasets)

@@ -44,6 +44,7 @@ class Unreadable:
     reason: str
 
 
+_BLOCK = 8192  # number of rows that are checked in one step
 BETWEEN_FILES = " + "  # between the files of a joined embedding, and the names of its backbones
 
 
@@ -391,5 +392,7 @@ def weights_of(weights: Iterable[str]) -> str:
 def rows_not_finite(X: NDArray[np.float32]) -> NDArray[np.int_]:
     """Return the indices of the rows of X, of shape (n, d), that have a value that isn't finite."""
     # The sum of a row is finite only if all its values are. This needs no mask as large as X.
+    blocks = (X[start : start + _BLOCK] for start in range(0, max(len(X), 1), _BLOCK))
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.flatnonzero(~np.isfinite(X.sum(axis=1, dtype=np.float64)))
+        sums = np.concatenate([block.sum(axis=1, dtype=np.float64) for block in blocks])
+        return np.flatnonzero(~np.isfinite(sums))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.dataset.dataset import Dataset, Unreadable, rows_not_finite
+from tlfeatures.dataset.dataset import Dataset, Unreadable
 from tlfeatures.dataset.duplicates import Similarity, find_copies, least_similarity, log_copies
 from tlfeatures.dataset.label_values import ById, by_id
 from tlfeatures.dataset.labels import (
@@ -22,8 +22,10 @@ from tlfeatures.dataset.labels import (
     find_rows,
     warn_of_names,
 )
+from tlfeatures.dataset.rows import check_finite, select_rows
 from tlfeatures.equality import EqualByValue
 from tlfeatures.errors import DatasetError, SourceError
+from tlfeatures.features.file.rows_in_shards import in_shards
 from tlfeatures.features.sources.folder_labels import LabelRow, with_folder_labels
 from tlfeatures.features.spec import Spec
 from tlfeatures.names import some_of
@@ -110,12 +112,13 @@ class Labelled(EqualByValue):
             If an embedding has a value that isn't finite.
         """
         if len(self.rows) < len(X):
-            X, digests = X[self.rows], digests[self.rows]
+            X, digests = select_rows(X, self.rows), digests[self.rows]
             variants = None if variants is None else variants[self.rows]
-            looks = None if looks is None else looks[self.rows]
+            looks = None if looks is None else select_rows(looks, self.rows)
             properties = None if properties is None else properties[self.rows]
-        for values in (X, *(() if variants is None else np.moveaxis(variants, 1, 0))):
-            _check_finite(values, self.ids.tolist(), embedding)
+        if in_shards(X) is None:  # otherwise it is checked when the rows are read
+            for values in (X, *(() if variants is None else np.moveaxis(variants, 1, 0))):
+                check_finite(values, self.ids.tolist(), embedding)
         shown = X if looks is None else looks
         copies, identical = find_copies(shown, digests, near_duplicates, spec, near)
         data = Dataset(
@@ -303,16 +306,6 @@ def _warn_about_unlabelled(ids: list[str], rows: list[LabelRow]) -> None:
             len(without),
             len(ids),
             some_of(map(repr, without), _SHOWN),
-        )
-
-
-def _check_finite(X: NDArray[np.float32], ids: list[str], embedding: str) -> None:
-    bad = rows_not_finite(X)
-    if len(bad):
-        raise DatasetError(
-            f"{embedding} has values that are not finite for {len(bad)} images, such as "
-            f"{ids[bad[0]]!r}; run `tlfeatures verify FILE --mend`, and then `tlfeatures extract` "
-            "to compute them again"
         )
 
 

@@ -30,6 +30,7 @@ from tlfeatures.features.combined import PLUS, join, parts_of
 from tlfeatures.features.exchange.stored_labels import labels_of_header
 from tlfeatures.features.file.format import Header
 from tlfeatures.features.file.reader import Reader, open_embeddings, read_header
+from tlfeatures.features.file.rows_in_shards import RowsInShards, as_array
 from tlfeatures.names import some_of
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def as_dataset(
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
     looks: bool = False,
+    on_disk: bool = False,
 ) -> Dataset:
     """Load an embeddings file, or return a given dataset.
 
@@ -60,6 +62,8 @@ def as_dataset(
         Embeddings files of `extract`, or a dataset, which is returned.
     embedding, labels, groups, label_level, columns, near_duplicates, variants, looks
         See `load_dataset`. They apply to a file, not to a dataset.
+    on_disk
+        See `load_dataset`. A dataset stays as it is.
 
     Raises
     ------
@@ -79,6 +83,7 @@ def as_dataset(
             near_duplicates=near_duplicates,
             variants=variants,
             looks=looks,
+            on_disk=on_disk,
         )
     data.check()
     given = {
@@ -119,6 +124,7 @@ def load_dataset(
     near_duplicates: Similarity = "auto",
     variants: int | None = None,
     looks: bool = False,
+    on_disk: bool = False,
 ) -> Dataset:
     """Load one embedding of a file with its labels, and search for copies among the images.
 
@@ -162,6 +168,10 @@ def load_dataset(
         Number of variants of each image to load. None loads all variants of the file.
     looks : bool
         Whether to keep the embedding in which copies are searched; see `Dataset`.
+    on_disk : bool
+        Whether the rows of a sharded file stay in its shards, so that they need no memory: X then
+        reads rows when it is indexed (`tlfeatures.features.file.rows_in_shards`). It has no effect
+        on other files, on several files, and with variants.
 
     Returns
     -------
@@ -200,6 +210,7 @@ def load_dataset(
             near_duplicates=near_duplicates,
             variants=variants,
             looks=looks,
+            on_disk=on_disk and len(files) == 1,
         )
         for path, own in _embeddings_of(files, embedding).items()
     ]
@@ -264,17 +275,19 @@ def _load_file(
     near_duplicates: Similarity,
     variants: int | None,
     looks: bool,
+    on_disk: bool,
 ) -> Dataset:
     """Load an embedding of one file; see `load_dataset`."""
     with open_embeddings(file) as reader:  # opened once, because the file may be replaced meanwhile
         header = reader.header
         name = choose_embedding(header, embedding)
         count = choose_variants(header, variants)
-        X = join({part: reader.read(part) for part in parts_of(name)}, name)
+        rows_of = _in_shards if on_disk and header.shards and not count else _read
+        X = rows_of(reader, name)
         values = _read_variants(reader, name, count)
         properties = reader.read_properties()
         best = embedding_for_copies(header)
-        read = functools.cache(lambda: X if best == name else reader.read(best))
+        read = functools.cache(lambda: X if best == name else rows_of(reader, best))
         least = least_similarity(near_duplicates, header.spec)
         near = None if least is None else near_duplicates_of_file(reader, best, read, least)
         look = read() if looks and best != name else None
@@ -327,6 +340,15 @@ def embedded_ids(file: str | os.PathLike[str]) -> list[str]:
     """
     header = read_header(file)
     return [header.ids[row] for row in np.flatnonzero(header.done)]
+
+
+def _read(reader: Reader, embedding: str) -> NDArray[np.float32]:
+    return join({part: reader.read(part) for part in parts_of(embedding)}, embedding)
+
+
+def _in_shards(reader: Reader, embedding: str) -> NDArray[np.float32]:
+    rows = np.flatnonzero(reader.header.done)
+    return as_array(RowsInShards(reader.header, embedding, rows))
 
 
 def _read_variants(reader: Reader, embedding: str, count: int) -> NDArray[np.float32] | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.dataset.distances import usable_rows
+from tlfeatures.dataset.distances import block_rows, parts, usable_rows
 from tlfeatures.dataset.duplicates import LEAST_COLUMNS, near_radii
 from tlfeatures.dataset.grouping import chained, merge_groups
 from tlfeatures.dataset.near_duplicates_file import (
@@ -285,9 +285,10 @@ def _checksums(
     is mended.
     """
     crc = np.zeros(len(X), np.uint32)
-    new = earlier < 0
-    if new.any():
-        crc[new] = checksums(X[new].astype(dtype))
+    new = np.flatnonzero(earlier < 0)
+    for part in parts(len(new), block_rows(X.shape[1])):
+        crc[new[part]] = checksums(X[new[part]].astype(dtype))
     if stored is not None:
-        crc[~new] = stored.checksums[earlier[~new]]
+        known = earlier >= 0
+        crc[known] = stored.checksums[earlier[known]]
     return crc

@@ -32,10 +32,26 @@ def fit_model(
             "sklearn.calibration.CalibratedClassifierCV"
         )
     name = name or type(head).__name__
-    fitted = compact(fit_on_all(clone(head), data, name, notices))
+    return model_of(compact(fit_on_all(clone(head), data, name, notices)), data, name, facts or {})
+
+
+def model_of(fitted: BaseEstimator, data: Dataset, name: str, facts: dict[str, Any]) -> FittedHead:
+    """Create a model of a fitted head.
+
+    Parameters
+    ----------
+    fitted : scikit-learn classifier
+        A head that is fitted on all images of the dataset.
+    data : Dataset
+        Its rows may be in shards.
+    name : str
+        Name of the head in `info`.
+    facts : dict
+        See `Model.fit`.
+    """
     outliers = OutlierDetector.fit(data.X, data.together)
     joined = tuple(BackbonePart(part.name, part.spec, part.embedding) for part in data.joined)
-    info = _info(data, name, facts or {})
+    info = _info(data, name, facts)
     sketch = TrainingSketch.fit(data.X, data.parts)
     return FittedHead(
         fitted, data.spec, data.embedding, info, outliers, data.digests, joined, sketch

@@ -100,7 +100,8 @@ class OutlierDetector(EqualByValue):
         OutlierDetector, or None if fewer than two images have an embedding that isn't zero
         """
         random = np.random.default_rng(random_state)
-        rows = np.flatnonzero(X.any(axis=1))
+        blocks = (X[start : start + _BLOCK] for start in range(0, max(len(X), 1), _BLOCK))
+        rows = np.flatnonzero(np.concatenate([block.any(axis=1) for block in blocks]))
         if len(rows) > _MOST:
             rows = np.sort(random.choice(rows, _MOST, replace=False))
         alone = np.arange(len(X)) if together is None else together

@@ -77,7 +77,14 @@ class TrainingSketch(EqualByValue):
         if not any(columns):
             return None
         values = [
-            _quantised(X[:, slice(*own)], _width(own, len(X))) for own in columns if own is not None
+            np.concatenate(
+                [
+                    _quantised(X[start : start + _BLOCK, slice(*own)], _width(own, len(X)))
+                    for start in range(0, max(len(X), 1), _BLOCK)
+                ]
+            )
+            for own in columns
+            if own is not None
         ]
         return cls(np.hstack(values), columns)
 

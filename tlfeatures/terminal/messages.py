@@ -34,7 +34,9 @@ def show_messages(verbose: bool) -> None:
     # Messages that explain a wait, give an address, or say which column is taken for what.
     for name in ("backbones", "calibrate", "cluster", "measure_engines", "sources.tables"):
         logging.getLogger(f"tlfeatures.features.{name}").setLevel(logging.INFO)
-    logging.getLogger("tlfeatures.dataset.pair_search").setLevel(logging.INFO)
+    # Messages that say how long a search still takes, and whether rows of a sharded file are read.
+    for name in ("dataset.pair_search", "benchmarking.trainers"):
+        logging.getLogger(f"tlfeatures.{name}").setLevel(logging.INFO)
     # Pillow warns of unusual metadata, which doesn't matter: only the pixels are used.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").addHandler(logging.NullHandler())

@@ -77,10 +77,13 @@ def open_embeddings(path: str | os.PathLike[str]) -> Reader:
     file = open_to_read(path)
     try:
         header = check_file(path, file)
-        return PlainReader(header, file) if header.shards is None else ShardedReader(header, file)
     except BaseException:
         file.close()
         raise
+    if header.shards is None:
+        return PlainReader(header, file)
+    file.close()
+    return ShardedReader(header)
 
 
 class Reader(AbstractContextManager["Reader"]):
@@ -91,9 +94,8 @@ class Reader(AbstractContextManager["Reader"]):
     header : Header
     """
 
-    def __init__(self, header: Header, file: h5py.File) -> None:
+    def __init__(self, header: Header) -> None:
         self.header = header
-        self._file = file
 
     def read(self, name: str) -> NDArray[np.float32]:
         """Read the finished rows of one embedding.
@@ -166,9 +168,9 @@ class Reader(AbstractContextManager["Reader"]):
         """Read the checksums of some rows of a table, see `copy_rows`: shape (m,)."""
         return self.copy_rows(f"checksums/{path}", rows)
 
+    @abstractmethod
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -176,6 +178,10 @@ class Reader(AbstractContextManager["Reader"]):
 
 class PlainReader(Reader):
     """Reads a file that has its rows in itself."""
+
+    def __init__(self, header: Header, file: h5py.File) -> None:
+        super().__init__(header)
+        self._file = file
 
     def _finished(self, path: str, count: int | None = None) -> NDArray[Any]:
         whole = self.header.done.all()
@@ -191,9 +197,16 @@ class PlainReader(Reader):
         parts = [table[first:last] for first, last in consecutive(rows)]
         return parts[0] if len(parts) == 1 else np.concatenate([table[:0], *parts])
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
 
 class ShardedReader(Reader):
-    """Reads a file that has its rows in shards, without following its virtual datasets."""
+    """Reads a file that has its rows in shards, without following its virtual datasets.
+
+    The file itself is not open: everything but the rows is in the header.
+    """
 
     def _finished(self, path: str, count: int | None = None) -> NDArray[Any]:
         return self.copy_rows(path, np.flatnonzero(self.header.done))[:, :count]
@@ -215,6 +228,9 @@ class ShardedReader(Reader):
                 values = np.zeros(shape, dtype) if values is None else values
                 values[mine] = reader.copy_rows(path, rows_there)[back]
         return np.broadcast_to(np.zeros((), dtype), shape) if values is None else values
+
+    def close(self) -> None:
+        """Do nothing: each shard is closed once it is read."""
 
     @property
     def _shards(self) -> Shards:

@@ -60,7 +60,7 @@ class BaseCalibratedBlocks(BaseBlockClassifier, BaseCalibration):
         source = self._prepared(rows)
         weights = self._row_weights(codes, variant).get("sample_weight")
         self.fitted_ = self._fitted(source, *self._solve(source, codes, weights))
-        self._calibrate(self._held_out(source, codes, weights, pairs), codes, variant)
+        self.calibrate(self._held_out(source, codes, weights, pairs), codes, variant)
         return self
 
     def _held_out(

@@ -59,8 +59,18 @@ class BaseCalibration(BaseProbabilityClassifier):
     random_state: int | None
     _penalised = False  # if True, an image and its variants have the weight 1 (see `shares`)
 
-    def _calibrate(self, held_out: Floats, codes: NDArray[np.int_], variant: Variant) -> None:
-        """Fit the calibration to decisions of rows that were held out of their fits."""
+    def calibrate(self, held_out: Floats, codes: NDArray[np.int_], variant: Variant = None) -> None:
+        """Fit the calibration of a classifier that is fitted otherwise.
+
+        Parameters
+        ----------
+        held_out : ndarray of shape (n,) for two classes, otherwise (n, k)
+            Decisions of rows that were held out of their fits.
+        codes : ndarray of shape (n,), int
+            Class codes of these rows.
+        variant : ndarray of shape (n,), int, optional
+            See `FitArguments`. Variants don't count.
+        """
         image = np.ones(len(codes), bool) if variant is None else np.asarray(variant) == 0
         # Without class weights, calibration would reverse their effect.
         of_class = (
@@ -123,6 +133,10 @@ class BaseCalibratedClassifier(BaseCalibration):
     def _plain(self) -> BaseEstimator:
         """Create the classifier whose decisions are calibrated."""
 
+    def plain(self) -> BaseEstimator:
+        """Create the classifier of class codes whose decisions are calibrated, before its fit."""
+        return self._plain()
+
     def fit(
         self,
         X: ArrayLike,
@@ -158,7 +172,7 @@ class BaseCalibratedClassifier(BaseCalibration):
                 "classes; expected one column per class"
             )
         self.fitted_ = self._plain().fit(X, codes, **weights)
-        self._calibrate(held_out, codes, variant)
+        self.calibrate(held_out, codes, variant)
         return self
 
     def predict_path(
