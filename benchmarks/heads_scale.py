@@ -22,7 +22,7 @@ import numpy as np
 from common import parse
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from tlfeatures.model_selection.threads import one_thread
+from tlfeatures.threads import one_thread
 
 from tlfeatures import HEADS, load_dataset
 from tlfeatures.heads.make_heads import make_heads
