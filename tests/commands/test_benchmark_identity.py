@@ -146,8 +146,7 @@ def test_a_dummy_is_recognised_by_its_class():
     data = dataset(40, signal=1.6)
     heads = {"floor": DummyClassifier(), "dummy": LogisticRegression()}
     verdict = " ".join(run_benchmark(data, heads=heads, cv=3).comparison.verdict)
-    assert "Even floor" in verdict
-    assert "Even dummy" not in verdict
+    assert "no significant difference between the head and floor" in verdict
 
 
 def test_heads_may_be_a_generator_and_have_any_parameters(tmp_path, caplog):

@@ -167,4 +167,4 @@ def test_labels_that_were_not_judged_are_not_called_right(page_copy):
     _, html = page_of(page_copy / "r", ["audit"])
     assert "Labels were not judged" in html
     assert "no probable label errors" not in html
-    assert "<strong>No better than guessing. centroid: accuracy" in html  # in bold
+    assert "<strong>No better than guessing. centroid labels about" in html  # in bold

@@ -193,7 +193,7 @@ def test_a_head_without_probabilities_has_the_scores_it_can_have():
         "folds": [None] * 5,
         "reason": "the head gives no probabilities",
         "groups_range": None,
-        "folds_reason": None,
+        "folds_reason": "the head gives no probabilities",
     }
 
 
