@@ -24,7 +24,7 @@ from tlfeatures.dataset.joined_files import join_datasets, parts_by_file
 from tlfeatures.dataset.labelled import label_images, labels_or_stated
 from tlfeatures.dataset.labels import Groups, Labels, check_options, is_table
 from tlfeatures.dataset.matching import keep_common
-from tlfeatures.dataset.stored_duplicates import near_duplicates_of_file
+from tlfeatures.dataset.stored_duplicates import FilePairs, near_duplicates_of_file
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import PLUS, join, parts_of
 from tlfeatures.features.exchange.stored_labels import labels_of_header
@@ -273,11 +273,7 @@ def _load_file(
         X = join({part: reader.read(part) for part in parts_of(name)}, name)
         values = _read_variants(reader, name, count)
         properties = reader.read_properties()
-        best = embedding_for_copies(header)
-        read = functools.cache(lambda: X if best == name else reader.read(best))
-        least = least_similarity(near_duplicates, header.spec)
-        near = None if least is None else near_duplicates_of_file(reader, best, read, least)
-        look = read() if looks and best != name else None
+        near, look = _search_copies(reader, name, X, near_duplicates, looks=looks)
     done = np.flatnonzero(header.done).tolist()
     _warn_about_missing(header, len(done))
     if not done:
@@ -334,6 +330,30 @@ def _read_variants(reader: Reader, embedding: str, count: int) -> NDArray[np.flo
         return None
     read = {part: reader.read_variants(part, count) for part in parts_of(embedding)}
     return join(read, embedding)
+
+
+def _search_copies(
+    reader: Reader,
+    embedding: str,
+    X: NDArray[np.float32],
+    near_duplicates: Similarity,
+    *,
+    looks: bool,
+) -> tuple[FilePairs | None, NDArray[np.float32] | None]:
+    """Search near-duplicates, and read the embedding of the search unless it is the loaded one.
+
+    Returns
+    -------
+    near : FilePairs or None
+        None if near-duplicates are not searched.
+    look : ndarray of shape (n, d'), float32, or None
+        None if it isn't wanted (`looks`), or is X.
+    """
+    best = embedding_for_copies(reader.header)
+    read = functools.cache(lambda: X if best == embedding else reader.read(best))
+    least = least_similarity(near_duplicates, reader.header.spec)
+    near = None if least is None else near_duplicates_of_file(reader, best, read, least)
+    return near, read() if looks and best != embedding else None
 
 
 def _warn_about_missing(header: Header, done: int) -> None:
