@@ -89,6 +89,16 @@ def test_a_lower_limit_is_searched_and_kept(tmp_path, caplog):
     assert searched(caplog) == [400, 400]
 
 
+@pytest.mark.parametrize("limit", [1, np.float32(0.5)])
+def test_a_limit_may_be_any_number(tmp_path, caplog, limit):
+    X = correlated(200)
+    X[5] = X[6] * 2
+    file = write(tmp_path / "x.h5", X)
+    assert frozenset({"b/0005", "a/0006"}) in load(file, limit)
+    load(file, limit)
+    assert searched(caplog) == [200]
+
+
 def test_off_reads_and_writes_nothing(tmp_path):
     file = write(tmp_path / "x.h5", correlated())
     load(file, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -24,7 +24,7 @@ from tlfeatures.dataset.joined_files import join_datasets, parts_by_file
 from tlfeatures.dataset.labelled import label_images, labels_or_stated
 from tlfeatures.dataset.labels import Groups, Labels, check_options, is_table
 from tlfeatures.dataset.matching import keep_common
-from tlfeatures.dataset.stored_duplicates import near_duplicates_of_file
+from tlfeatures.dataset.stored_duplicates import FilePairs, near_duplicates_of_file
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.features.combined import PLUS, join, parts_of
 from tlfeatures.features.exchange.stored_labels import labels_of_header
@@ -288,8 +288,7 @@ def _load_file(
         properties = reader.read_properties()
         best = embedding_for_copies(header)
         read = functools.cache(lambda: X if best == name else rows_of(reader, best))
-        least = least_similarity(near_duplicates, header.spec)
-        near = None if least is None else near_duplicates_of_file(reader, best, read, least)
+        near = _search_copies(reader, best, read, near_duplicates)
         look = read() if looks and best != name else None
     done = np.flatnonzero(header.done).tolist()
     _warn_about_missing(header, len(done))
@@ -356,6 +355,17 @@ def _read_variants(reader: Reader, embedding: str, count: int) -> NDArray[np.flo
         return None
     read = {part: reader.read_variants(part, count) for part in parts_of(embedding)}
     return join(read, embedding)
+
+
+def _search_copies(
+    reader: Reader,
+    embedding: str,
+    read: Callable[[], NDArray[np.float32]],
+    near_duplicates: Similarity,
+) -> FilePairs | None:
+    """Search near-duplicates in an embedding; None if they are not searched."""
+    least = least_similarity(near_duplicates, reader.header.spec)
+    return None if least is None else near_duplicates_of_file(reader, embedding, read, least)
 
 
 def _warn_about_missing(header: Header, done: int) -> None:

@@ -229,7 +229,7 @@ def _search(
         scales=scales,
         radii=radii,
         pairs=take(pairs, np.lexsort((pairs.j, pairs.i))),
-        least=least,
+        least=float(least),  # it may be a number of NumPy, or 1
         thinned=found.thinned,
     )
 
