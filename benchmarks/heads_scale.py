@@ -22,10 +22,10 @@ import numpy as np
 from common import parse
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from tlfeatures.threads import one_thread
 
 from tlfeatures import HEADS, load_dataset
 from tlfeatures.heads.make_heads import make_heads
+from tlfeatures.threads import one_thread
 
 _CLASSES = 10
 _STEP = 5000  # rows that are made at once

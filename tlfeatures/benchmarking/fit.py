@@ -204,12 +204,10 @@ def fit(
                 return FitResult(result, dataset, operating_point=point)
             name = result.comparison.ranking[0].head
             head = _chosen_on_all(trainer, plan, name)
+            # The workers that read the shards must fit it while they are connected.
             of_sums = trainer.fit_on_all(name, head) if isinstance(trainer, SumsTrainer) else None
         facts = model_facts(result, dataset, head, point)
-        if of_sums is None:
-            fitted = Model.fit(head, dataset, name=name, facts=facts, notices=trainer.notices)
-        else:
-            fitted = Model(**vars(model_of(of_sums, dataset, name, facts)))
+        fitted = _model(head, of_sums, trainer, name, facts)
         count.finish()
     fitted = replace(fitted, sets=_prediction_sets(result, labels))
     fitted.save(model)
@@ -240,6 +238,19 @@ def _chosen_on_all(trainer: Trainer, plan: Plan, name: str) -> BaseEstimator:
         (chosen,) = choose(trainer, {name: head}, {name: grid}, [folds], plan.scoring)
         set_tuned(head, chosen[name].params)
     return head
+
+
+def _model(
+    head: BaseEstimator,
+    of_sums: BaseEstimator | None,
+    trainer: Trainer,
+    name: str,
+    facts: dict[str, Any],
+) -> Model:
+    """Return the model of a head that is fitted here, or that was fitted from sums over rows."""
+    if of_sums is None:
+        return Model.fit(head, trainer.data, name=name, facts=facts, notices=trainer.notices)
+    return Model(**vars(model_of(of_sums, trainer.data, name, facts)))
 
 
 def _prediction_sets(result: Benchmark, labels: NDArray[np.int_] | None) -> PredictionSets | None:
