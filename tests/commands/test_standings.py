@@ -175,5 +175,5 @@ def test_a_long_verdict_says_where_the_rest_of_it_is(compared):
     long = replace(compared, verdict=sentences)
     lines = verdict_lines(long)
     assert lines[:4] == sentences[:4]
-    assert lines[4:] == ["--report PAGE.html and --json have 2 more sentences."]
+    assert lines[4:] == ["The verdict has 2 more sentences: see --report PAGE.html or --json."]
     assert verdict_lines(replace(compared, verdict=sentences[:4])) == sentences[:4]

@@ -11,6 +11,7 @@ from tests.unit.data import dataset
 from tlfeatures import benchmark
 from tlfeatures.dataset.stratified_folds import cut
 from tlfeatures.dataset.training_rows import TrainingRows
+from tlfeatures.heads.table import make_head
 from tlfeatures.model_selection import duration, fold_work
 from tlfeatures.model_selection.duration import estimate_duration
 
@@ -69,8 +70,40 @@ def test_processes_share_the_folds():
 
 
 def test_tuning_counts_every_point_in_every_inner_fold():
+    """Each of three inner folds trains on two thirds of the rows of a fold."""
     found = estimated(grids={"slow": {"C": [1, 2, 3, 4]}})
-    assert found.seconds == pytest.approx(60 * (1 + 3 * 4))
+    assert found.seconds == pytest.approx(60 * (1 + 3 * 2 / 3 * 4))
+
+
+def test_a_rare_class_is_in_every_sample():
+    """Calibration needs two images of each class."""
+    y = np.array(["a", "b"] * 7500)
+    y[:10] = "rare"
+    rows = TrainingRows.of(dataset(15_000, y=y))
+    folds, head = cut(y, None, 5, 0), {"ridge": make_head("ridge")}
+    assert all(
+        estimate_duration(rows, folds, head, random_state=seed) is not None for seed in range(5)
+    )
+
+
+def test_a_head_for_many_rows_has_a_constant_part():
+    """Of 10 + rows / 1,000 seconds, only the second part grows."""
+
+    class Blocks(Slow):
+        def fit(self, X, y):
+            CLOCK[0] += 10
+            return super().fit(X, y)
+
+    Blocks.__module__, Blocks.__qualname__ = "tlfeatures.heads.classifiers.block_x", "Blocks"
+    assert estimated(heads={"blocks": Blocks()}).seconds == pytest.approx(5 * (10 + 12))
+
+
+def test_many_classes_are_estimated_from_some_of_them():
+    y = np.array([f"class{number % 500}" for number in range(15_000)])
+    data = dataset(15_000, y=y)
+    folds = cut(y, None, 5, 0)
+    found = estimate_duration(TrainingRows.of(data), folds, {"slow": Slow()})
+    assert found.seconds == pytest.approx(60 * 500 / 50)
 
 
 def test_few_rows_have_no_estimate():
@@ -85,6 +118,7 @@ def test_a_head_that_fails_has_no_estimate():
             raise ValueError("no")
 
     assert estimated(heads={"fails": Fails()}) is None
+    assert list(estimated(heads={"fails": Fails(), "slow": Slow()}).of_head) == ["slow"]
 
 
 def test_a_long_benchmark_warns_and_says_what_is_faster(caplog):
@@ -94,7 +128,7 @@ def test_a_long_benchmark_warns_and_says_what_is_faster(caplog):
         benchmark(data, heads, n_jobs=1, cv=5)
     (line,) = [text for text in caplog.messages if "takes about" in text]
     assert line == (
-        "fitting x.avg takes about 13 minutes on this machine (slow 92 %). It takes less time with "
+        "fitting x.avg takes about 13 minutes (slow 92 %). It takes less time with "
         "fewer heads (--heads), fewer folds than 5 (--cv), more cores (--n-jobs, --cluster)"
     )
 

@@ -106,7 +106,7 @@ def _warn_if_long(
         if seconds > duration.seconds / 10
     ]
     logger.warning(
-        "fitting %s takes about %s on this machine (%s). It takes less time with %s",
+        "fitting %s takes about %s (%s). It takes less time with %s",
         trainer.data.embedding,
         rounded_time(duration.seconds * len(plan.folds)),
         ", ".join(slowest),

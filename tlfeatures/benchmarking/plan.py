@@ -13,7 +13,7 @@ from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.coordinate_step import grid_after_coordinates
-from tlfeatures.heads.make_heads import make_heads
+from tlfeatures.heads.make_heads import make_heads, report_missing_params
 from tlfeatures.heads.table import Grid, OneHead, head_grid
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 from tlfeatures.model_selection.cross_validation import check_scoring
@@ -90,15 +90,15 @@ class Plan:
         DatasetError
             If the images can't be divided into these folds.
         ParameterError
-            If a split or score is unknown, or there are several repeats and these folds can't be
-            repeated.
+            If a split or score is unknown, no head has a parameter in the form for so many rows,
+            or there are several repeats and these folds can't be repeated.
         """
         random_state = as_seed(random_state)
         scoring = [name for text in as_list(scoring) for name in text.split(",")]
         check_scoring(scoring, data.classes)
         chosen, folds = _folds(data, cv, split, repeats, random_state)
         scorer = scorer_of(data, folds[0], random_state)
-        make_heads(heads, params, many_rows=many_rows)  # the form may lack a parameter
+        report_missing_params(heads, params, many_rows=many_rows)
         given = params or {}
         return cls(heads, given, tune, scoring, chosen, folds, random_state, scorer, many_rows)
 

@@ -31,7 +31,7 @@ from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
 from tlfeatures.features.cluster.connect import TLS, connect_if
 from tlfeatures.heads.forms import MANY_ROWS, has_many_rows
-from tlfeatures.heads.make_heads import Heads, check_heads, named_heads, report_missing_params
+from tlfeatures.heads.make_heads import Heads, check_heads, named_heads
 from tlfeatures.heads.table import OneHead
 from tlfeatures.model_selection.folds import Folding
 from tlfeatures.model_selection.progress import ProgressCounter
@@ -188,7 +188,7 @@ def checked_heads(heads: Heads, params: Mapping[str, Any] | None) -> dict[str, O
         If a head or a parameter is unknown.
     """
     named = named_heads(heads)
-    report_missing_params(named, params, many_rows=check_heads(named, params))
+    check_heads(named, params)
     return named
 
 

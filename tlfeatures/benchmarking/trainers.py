@@ -11,7 +11,7 @@ from tlfeatures.benchmarking.plan import Plan
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.rows import in_memory
 from tlfeatures.features.file.rows_in_shards import in_shards
-from tlfeatures.heads.make_heads import make_heads
+from tlfeatures.heads.make_heads import check_heads, make_heads
 from tlfeatures.heads.table import OneHead
 from tlfeatures.model_selection.sums.fitted import is_sum
 from tlfeatures.model_selection.sums.trainer import SumsTrainer, why_not_sums
@@ -38,7 +38,7 @@ def may_be_sums(
     heads : mapping of name to str or scikit-learn classifier
         Result of `named_heads`.
     """
-    if cluster is None or tune:
+    if cluster is None or tune or check_heads(heads, params):
         return False
     return all(map(is_sum, make_heads(heads, params).values()))
 
@@ -46,7 +46,7 @@ def may_be_sums(
 def place_rows(
     datasets: Sequence[Dataset], plan: Plan, cluster: str | Client | None
 ) -> tuple[list[Dataset], Plan]:
-    """Return datasets whose rows are where their trainer needs them, and the plan for it.
+    """Read the rows of datasets, or leave them in their shards, and return the plan for that.
 
     Rows in shards stay there if the heads can be computed on a cluster from sums over rows. The
     heads are then the exact ones for any number of rows. Otherwise the rows are read.

@@ -116,6 +116,12 @@ def near_duplicates_of_file(
     """
     header = reader.header
     done = np.flatnonzero(header.done)
+    if header.embeddings[embedding] < LEAST_COLUMNS:
+        logger.info(
+            "near-duplicates are not searched, because %s has fewer than %d columns",
+            embedding,
+            LEAST_COLUMNS,
+        )
     if header.embeddings[embedding] < LEAST_COLUMNS or not len(done):
         return FilePairs(np.empty((0, 2), np.int64), len(done))
     digests = np.frombuffer(b"".join(header.digests[row] for row in done.tolist()), np.uint8)
@@ -159,6 +165,8 @@ def _kept_or_searched(
     path = path_beside(reader.header.path)
     stored = _read(path, images)
     crc = reader.copy_checksums(f"embeddings/{images.embedding}", done)
+    if stored is not None and stored.thinned and stored.least != least:
+        stored = None  # a forest lacks pairs that another limit needs
     if stored is not None and stored.least <= least and stored.has_rows(images.digests, crc):
         logger.info("near-duplicates of %d images are read from %s", len(done), path)
         return stored
@@ -286,7 +294,7 @@ def _checksums(
     """
     crc = np.zeros(len(X), np.uint32)
     new = np.flatnonzero(earlier < 0)
-    for part in parts(len(new), block_rows(X.shape[1])):
+    for part in parts(len(new), block_rows(X.shape[1])) if len(new) else ():
         crc[new[part]] = checksums(X[new[part]].astype(dtype))
     if stored is not None:
         known = earlier >= 0

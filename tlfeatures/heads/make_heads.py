@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from sklearn.base import BaseEstimator, clone
@@ -141,7 +141,8 @@ def _own_params(
     for key in params:
         if not any(key in of_head for of_head in full_names.values()):
             every = dict.fromkeys(param for of_head in full_names.values() for param in of_head)
-            raise unknown_name(f"parameter of {', '.join(named)}", key, short_names(every))
+            form = " in the form for many rows (see --scale-from)" if many_rows else ""
+            raise unknown_name(f"parameter of {', '.join(named)}{form}", key, short_names(every))
     return {
         name: {key: value for key, value in params.items() if key in full_names[name]}
         for name in named
@@ -166,11 +167,32 @@ def check_heads(heads: Heads, params: Mapping[str, Any] | None) -> bool:
     ParameterError
         If neither the usual heads nor their forms for many rows can be created.
     """
+    return _only_for_many_rows(lambda many_rows: make_heads(heads, params, many_rows=many_rows))
+
+
+def check_one_head(head: OneHead, params: Mapping[str, Any] | None) -> None:
+    """Check a head and its parameters before the number of training rows is known.
+
+    Parameters
+    ----------
+    head, params
+        See `make_one_head`.
+
+    Raises
+    ------
+    ParameterError
+        If neither the usual head nor its form for many rows can be created.
+    """
+    _only_for_many_rows(lambda many_rows: make_one_head(head, params, many_rows=many_rows))
+
+
+def _only_for_many_rows(make: Callable[[bool], object]) -> bool:
+    """Return whether a function of `many_rows` fails for False only; raise its error for both."""
     try:
-        make_heads(heads, params)
+        make(False)
     except ParameterError as error:
         try:
-            make_heads(heads, params, many_rows=True)
+            make(True)
         except ParameterError:
             raise error from None
         return True
@@ -186,6 +208,11 @@ def report_missing_params(
     ----------
     heads, params, many_rows
         See `make_heads`.
+
+    Raises
+    ------
+    ParameterError
+        If no head has a parameter.
     """
     given = named_heads(heads)
     own = _own_params(given, params or {}, many_rows)

@@ -16,7 +16,13 @@ from tlfeatures.dataset.load import Data, as_dataset
 from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.forms import MANY_ROWS, has_many_rows
-from tlfeatures.heads.make_heads import Heads, check_heads, make_heads, make_one_head
+from tlfeatures.heads.make_heads import (
+    Heads,
+    check_heads,
+    check_one_head,
+    make_heads,
+    make_one_head,
+)
 from tlfeatures.heads.table import Grid, OneHead
 from tlfeatures.metrics.scores import SCORES
 from tlfeatures.model_selection.evaluation import CrossValidation, cross_validation_of, scorer_of
@@ -95,7 +101,7 @@ def cross_validate(
     >>> accuracy["score"], accuracy["interval"]  # doctest: +SKIP
     (0.853, [0.831, 0.873])
     """
-    check_heads(head, params)  # reports a wrong name before the file is read
+    check_one_head(head, params)  # reports a wrong name before the file is read
     data = as_dataset(data)
     many_rows = has_many_rows(TrainingRows.count(data), scale_from)
     name, classifier = make_one_head(head, params, random_state, many_rows=many_rows)

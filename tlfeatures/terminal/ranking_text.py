@@ -58,13 +58,14 @@ def _notes(comparison: Comparison) -> list[str]:
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:
-    """Give the first four sentences of the verdict, each on lines of its own."""
-    lines = [filled(sentence) for sentence in comparison.verdict[:_MOST_SENTENCES]]
-    more = len(comparison.verdict) - _MOST_SENTENCES
+    """Give the cautions and the next four sentences of the verdict, each on lines of its own."""
+    cautions = sum(sentence.startswith("Caution:") for sentence in comparison.verdict)
+    most = cautions + _MOST_SENTENCES
+    lines = [filled(sentence) for sentence in comparison.verdict[:most]]
+    more = len(comparison.verdict) - most
     if more > 0:
-        lines.append(
-            filled(f"--report PAGE.html and --json have {counted(more, 'more sentence')}.")
-        )
+        rest = counted(more, "more sentence")
+        lines.append(filled(f"The verdict has {rest}: see --report PAGE.html or --json."))
     return lines
 
 

@@ -50,7 +50,13 @@ def headline(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
 
 
 def _of_100(score: float | None) -> str:
-    return "an unknown share of" if score is None else f"about {100 * score:.0f} of 100"
+    if score is None:
+        return "an unknown share of"
+    if 0.99 < score < 1:
+        return "more than 99 of 100"
+    if 0 < score < 0.01:
+        return "fewer than 1 of 100"
+    return f"about {100 * score:.0f} of 100"
 
 
 def _accuracy(score: float | None, interval: Sequence[float] | None) -> str:

@@ -14,7 +14,8 @@ from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer
 def write_verdict(comparison: Comparison, scorer: BootstrapScorer) -> list[str]:
     """Write the sentences of the verdict, the most important first.
 
-    `tlfeatures fit` and `benchmark` print the first four of them; the page shows all.
+    `tlfeatures fit` and `benchmark` print the cautions and the next four of
+    them; the page shows all.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ class RowsInShards:
     def __array__(self, *_: object, **__: object) -> NDArray[np.float32]:
         raise ParameterError(
             f"all rows of {self._header.path} are needed at once, but they stay in its shards: "
-            "leave out --cluster, or, if near-duplicates are searched, give --near-duplicates off"
+            "leave out --cluster"
         )
 
     def select(self, selection: NDArray[Any]) -> RowsInShards:

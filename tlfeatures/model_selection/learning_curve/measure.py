@@ -51,7 +51,7 @@ from tlfeatures.dataset.load import Data, Files, as_dataset
 from tlfeatures.dataset.samples import MOST_IMAGES, sampled_rows
 from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.heads.forms import MANY_ROWS, has_many_rows
-from tlfeatures.heads.make_heads import check_heads, make_one_head
+from tlfeatures.heads.make_heads import check_one_head, make_one_head
 from tlfeatures.heads.table import OneHead
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
@@ -149,7 +149,7 @@ def learning_curve(
     """
     # A wrong name is reported before the file is read.
     random_state = as_seed(random_state)
-    check_heads(head, params)
+    check_one_head(head, params)
     data = as_dataset(
         data,
         embedding=embedding,

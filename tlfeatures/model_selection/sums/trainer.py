@@ -29,6 +29,7 @@ from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.features.cluster.client import Cluster
 from tlfeatures.features.file.rows_in_shards import in_shards
 from tlfeatures.heads.class_weights import check_class_weights
+from tlfeatures.heads.table import Grid
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.fold_scores import FoldResult, score_head
 from tlfeatures.model_selection.fold_work import Task
@@ -245,6 +246,15 @@ class SumsTrainer(Trainer):
         self._workers = cluster
         self._seed = random_state
         self._last: _Sums | None = None
+
+    def estimate(
+        self,
+        folds: Sequence[Fold],
+        heads: Heads,
+        grids: Mapping[str, Grid],
+        random_state: int | None,
+    ) -> None:
+        """Give no estimate: the time depends on the workers, and on how fast they read shards."""
 
     def run(
         self, tasks: Sequence[Task], scoring: Sequence[str] | None
