@@ -109,10 +109,19 @@ def test_the_command_prints_it_on_the_standard_error(flatten_file):
     assert "warnings.warn" not in result.stderr
 
 
-@pytest.mark.parametrize("name", ["logreg", "linear-svm", "rbf-svm", "ridge", "mlp", "knn"])
-def test_our_own_heads_say_nothing_on_ordinary_data(name, caplog):
-    params = {"steps": 20} if name == "mlp" else {}
-    cross_validate_heads({name: make_head(name, **params)}, dataset(90, classes="abc"), cv=3)
+@pytest.mark.parametrize("name", ["logreg", "linear-svm", "rbf-svm"])
+def test_a_fit_on_many_rows_that_ends_too_early_says_so(name, caplog):
+    head = make_head(name, many_rows=True, max_iter=1, C=100.0, tol=1e-6)
+    cross_validate_heads({name: head}, dataset(90, classes="abc"), cv=3)
+    (line,) = lines(caplog)
+    assert line.startswith(f"{name}: lbfgs failed to converge after 1 iteration(s)")
+
+
+@pytest.mark.parametrize("many_rows", [False, True])
+@pytest.mark.parametrize("name", ["logreg", "linear-svm", "rbf-svm", "ridge", "lda", "mlp", "knn"])
+def test_our_own_heads_say_nothing_on_ordinary_data(name, many_rows, caplog):
+    head = make_head(name, many_rows=many_rows, **({"steps": 20} if name == "mlp" else {}))
+    cross_validate_heads({name: head}, dataset(90, classes="abc"), cv=3)
     assert not lines(caplog)
 
 

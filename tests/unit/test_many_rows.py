@@ -56,8 +56,32 @@ def test_equal_to_the_exact_head(name, params, classes):
     X, y, X_new, _ = sample(classes)
     exact, blocks = (head.fit(X, y) for head in both(name, **params))
     gap = np.abs(exact.predict_proba(X_new) - blocks.predict_proba(X_new)).max()
-    assert gap < (0.03 if name in ("logreg", "lda") else 1e-3)
+    assert gap < (0.03 if name == "logreg" else 1e-3)
     assert (exact.predict(X_new) == blocks.predict(X_new)).mean() > 0.98
+
+
+def collinear(**given):
+    """Columns that are all there twice."""
+    X, y, X_new, y_new = sample(**given)
+    return np.hstack([X, X]), y, np.hstack([X_new, X_new]), y_new
+
+
+LOWER_RANK = {
+    "twice": collinear(d=32),
+    "wide": sample(n=250, d=300),
+    "wide, two classes": sample(n=250, d=300, classes=2),
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "shrinkage"),
+    # Without shrinkage, columns that are more than the rows separate these perfectly.
+    [("twice", 0.0), *((data, share) for data in LOWER_RANK for share in (0.1, 0.5, 1.0))],
+)
+def test_lda_of_a_lower_rank_is_that_of_principal_coordinates(data, shrinkage):
+    X, y, X_new, _ = LOWER_RANK[data]
+    exact, blocks = (head.fit(X, y) for head in both("lda", shrinkage=shrinkage))
+    np.testing.assert_allclose(blocks.predict_proba(X_new), exact.predict_proba(X_new), atol=1e-3)
 
 
 def test_logistic_regression_converges_to_the_exact_one():

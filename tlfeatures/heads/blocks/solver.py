@@ -10,13 +10,15 @@ blocks are float64.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
+from sklearn.exceptions import ConvergenceWarning
 
 from tlfeatures.heads.blocks.rows import Blocks, Floats, Single, column_means
 
@@ -25,6 +27,11 @@ Codes = NDArray[np.int_]
 Loss = Callable[[Single, Single], tuple[Single, Single]]
 
 WIDEST = 6000  # columns: their products would take more memory than the rows
+
+# A line search may fail at derivatives below this: the change of the loss is then about the square
+# of the derivatives, 1e-6, and the loss is a sum of float32.
+_ROUNDING = 1e-3
+_STEPS_REACHED = 1  # status of L-BFGS-B
 
 
 def log_loss(decisions: Single, targets: Single) -> tuple[Single, Single]:
@@ -114,6 +121,11 @@ def minimised(
     -------
     coef : ndarray of shape (outputs, d), float64
     intercept : ndarray of shape (outputs,), float64
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        If the steps end before the derivatives are small.
     """
     means = column_means(rows)
     scaling = _Scaling.of(objective, len(rows), rows.width, products, basis)
@@ -121,8 +133,20 @@ def minimised(
     start = np.zeros((scaling.size + 1) * passes.outputs)
     options = {"maxiter": objective.max_iter, "gtol": objective.tolerance, "ftol": 0.0}
     found = minimize(passes, start, jac=True, method="L-BFGS-B", options=options)
+    _warn_if_unfinished(found)
     coef, intercept = passes.coefficients(found.x)
     return coef.T, intercept
+
+
+def _warn_if_unfinished(found: OptimizeResult) -> None:
+    too_early = found.status == _STEPS_REACHED
+    if too_early or (not found.success and np.abs(found.jac).max() > _ROUNDING):
+        warnings.warn(
+            f"lbfgs failed to converge after {found.nit} iteration(s): raise max_iter or tol, or "
+            "the penalty",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True)

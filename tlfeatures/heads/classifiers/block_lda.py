@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import solve
+from scipy.linalg import eigh, solve
 from scipy.special import softmax
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.blocks.rows import Floats, MatrixRows, sums_by_class
+from tlfeatures.heads.blocks.rows import Floats, MatrixRows, StandardisedRows, sums_by_class
 from tlfeatures.heads.classifiers.base import ClassWeight
 from tlfeatures.heads.classifiers.block_decisions import decisions_of
 from tlfeatures.heads.classifiers.block_rows import BaseBlockClassifier
 from tlfeatures.heads.classifiers.linear import one_row_for_two_classes
 
+# An axis with a smaller share of the largest eigenvalue is a rounding error: products of columns
+# are sums of float32.
+_RANK = 1e-6
+
 
 class BlockLDA(BaseBlockClassifier):
     """Linear discriminant analysis with a shrunk covariance, which reads its rows in blocks.
 
-    It standardises the columns itself. The result is that of `ShrunkLDA` on standardised columns.
+    It standardises the columns itself. The result is that of `ShrunkLDA` on all principal
+    coordinates, except for rounding.
 
     Parameters
     ----------
@@ -38,18 +43,27 @@ class BlockLDA(BaseBlockClassifier):
         source = rows.standardised
         sums, counts = sums_by_class(source, codes, len(self.classes_))
         means = sums / counts[:, None]
-        covariance = (source.products - sums.T @ means) / len(rows)
-        # A constant column has no variance, and no share in the mean variance.
-        varying = max(int((np.diag(source.products) > 0).sum()), 1)
-        mean_variance = max(float(np.trace(covariance)) / varying, 1e-200)
-        covariance *= 1 - self.shrinkage
-        covariance.flat[:: len(covariance) + 1] += (self.shrinkage + 1e-9) * mean_variance
-        coef = solve(covariance, means.T, assume_a="pos", check_finite=False).T
+        coef = self._by_products(source, sums, means)
         priors = counts * self._weights(codes)
         intercept = np.log(priors / priors.sum()) - np.einsum("ij,ij->i", means, coef) / 2
         found = one_row_for_two_classes(coef, intercept)
         self.coef_, self.intercept_ = source.on_columns(*found)
         return self
+
+    def _by_products(self, source: StandardisedRows, sums: Floats, means: Floats) -> Floats:
+        """Return coefficients of shape (k, d), from the products of the columns."""
+        values, axes = eigh(source.products, driver="evd", check_finite=False)
+        kept = values > max(values[-1], 0) * _RANK
+        kept[-1] = True  # constant data have one axis
+        values, axes = np.maximum(values[kept], 0), axes[:, kept]
+        inner = means @ axes
+        within = (np.diag(values) - (sums @ axes).T @ inner) / len(source)
+        # Principal coordinates have one more column, which is 0 in all training rows.
+        mean_variance = max(float(np.trace(within)) / (len(values) + 1), 1e-200)
+        covariance = (1 - self.shrinkage) * within
+        covariance.flat[:: len(covariance) + 1] += (self.shrinkage + 1e-9) * mean_variance
+        coef: Floats = solve(covariance, inner.T, assume_a="pos", check_finite=False).T @ axes.T
+        return coef
 
     def decision_function(self, X: ArrayLike | MatrixRows) -> Floats:
         """Return log odds of shape (n,) for two classes, otherwise log posteriors of (n, k)."""
