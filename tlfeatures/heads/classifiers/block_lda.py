@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import eigh, solve
-from scipy.special import softmax
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.blocks.rows import Floats, MatrixRows, StandardisedRows, sums_by_class
 from tlfeatures.heads.classifiers.base import ClassWeight
-from tlfeatures.heads.classifiers.block_decisions import decisions_of
-from tlfeatures.heads.classifiers.block_rows import BaseBlockClassifier
+from tlfeatures.heads.classifiers.block_linear import BaseBlockLinear
 from tlfeatures.heads.classifiers.linear import one_row_for_two_classes
 
 # An axis with a smaller share of the largest eigenvalue is a rounding error: products of columns
@@ -19,7 +17,7 @@ from tlfeatures.heads.classifiers.linear import one_row_for_two_classes
 _RANK = 1e-6
 
 
-class BlockLDA(BaseBlockClassifier):
+class BlockLDA(BaseBlockLinear):
     """Linear discriminant analysis with a shrunk covariance, which reads its rows in blocks.
 
     It standardises the columns itself. The result is that of `ShrunkLDA` on all principal
@@ -64,15 +62,3 @@ class BlockLDA(BaseBlockClassifier):
         covariance.flat[:: len(covariance) + 1] += (self.shrinkage + 1e-9) * mean_variance
         coef: Floats = solve(covariance, inner.T, assume_a="pos", check_finite=False).T @ axes.T
         return coef
-
-    def decision_function(self, X: ArrayLike | MatrixRows) -> Floats:
-        """Return log odds of shape (n,) for two classes, otherwise log posteriors of (n, k)."""
-        return decisions_of(self._new(X), self.coef_, self.intercept_)
-
-    def predict_proba(self, X: ArrayLike | MatrixRows) -> Floats:
-        """Return probabilities of shape (n, k), with columns in the order of `classes_`."""
-        decisions = self.decision_function(X)
-        if decisions.ndim == 1:
-            decisions = np.column_stack([np.zeros(len(decisions)), decisions])
-        probabilities: Floats = softmax(decisions, axis=1)
-        return probabilities

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import softmax
 
-from tlfeatures.heads.blocks.rows import Floats, MatrixRows
+from tlfeatures.heads.blocks.rows import MatrixRows
 from tlfeatures.heads.blocks.solver import WIDEST, Objective, log_loss, minimised
 from tlfeatures.heads.classifiers.base import ClassWeight
-from tlfeatures.heads.classifiers.block_decisions import decisions_of
-from tlfeatures.heads.classifiers.block_rows import BaseBlockClassifier
+from tlfeatures.heads.classifiers.block_linear import BaseBlockLinear
 from tlfeatures.heads.fit_arguments import Variant
 from tlfeatures.heads.variant_weights import shares
 
 
-class BlockLogistic(BaseBlockClassifier):
+class BlockLogistic(BaseBlockLinear):
     """Logistic regression that reads its rows in blocks.
 
     The objective is that of `sklearn.linear_model.LogisticRegression` with an L2 penalty on
@@ -60,15 +57,3 @@ class BlockLogistic(BaseBlockClassifier):
         found = minimised(source, codes, classes, objective, weights=weights, products=products)
         self.coef_, self.intercept_ = source.on_columns(*found)
         return self
-
-    def decision_function(self, X: ArrayLike | MatrixRows) -> Floats:
-        """Return log odds of shape (n,) for two classes, otherwise decisions of (n, k)."""
-        return decisions_of(self._new(X), self.coef_, self.intercept_)
-
-    def predict_proba(self, X: ArrayLike | MatrixRows) -> Floats:
-        """Return probabilities of shape (n, k), with columns in the order of `classes_`."""
-        decisions = self.decision_function(X)
-        if decisions.ndim == 1:
-            decisions = np.column_stack([np.zeros(len(decisions)), decisions])
-        probabilities: Floats = softmax(decisions, axis=1)
-        return probabilities

@@ -46,8 +46,8 @@ from tlfeatures.heads.classifiers.base import TINY, BaseProbabilityClassifier, F
 from tlfeatures.heads.fit_arguments import FitArguments, Units, Variant
 from tlfeatures.heads.variant_weights import shares
 
-_CALIBRATION_FOLDS = 5
-_MANY, _FOLDS_OF_MANY = 3000, 2  # with so many images, two folds are enough
+CALIBRATION_FOLDS = 5
+MANY, FOLDS_OF_MANY = 3000, 2  # with so many images, two folds are enough
 
 
 class BaseCalibration(BaseProbabilityClassifier):
@@ -263,7 +263,7 @@ def calibration_folds(
             "has 1: add images, use fewer folds, or --head logreg"
         )
     count = len(codes) if images is None else len(np.unique(images))
-    wanted = _CALIBRATION_FOLDS if count < _MANY else _FOLDS_OF_MANY
+    wanted = CALIBRATION_FOLDS if count < MANY else FOLDS_OF_MANY
     for units in (arguments.groups, images):
         folds = None if units is None else _group_folds(codes, units, wanted, seed)
         if folds is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from scipy.special import softmax
+
 from tlfeatures.heads.classifiers.base import Floats
 
 
@@ -16,3 +19,11 @@ def linear_decisions(X: Floats, coef: Floats, intercept: Floats) -> Floats:
     """Return decisions of shape (n,) for two classes, otherwise (n, k)."""
     decisions = X @ coef.T + intercept
     return decisions[:, 0] if len(coef) == 1 else decisions
+
+
+def log_odds_to_probabilities(decisions: Floats) -> Floats:
+    """Convert log odds of shape (n,), or log posteriors of (n, k), to probabilities of (n, k)."""
+    if decisions.ndim == 1:
+        decisions = np.column_stack([np.zeros(len(decisions)), decisions])
+    probabilities: Floats = softmax(decisions, axis=1)
+    return probabilities

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve
-from scipy.special import softmax
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.classifiers.base import BaseProbabilityClassifier, ClassWeight, Floats
-from tlfeatures.heads.classifiers.linear import linear_decisions, one_row_for_two_classes
+from tlfeatures.heads.classifiers.linear import (
+    linear_decisions,
+    log_odds_to_probabilities,
+    one_row_for_two_classes,
+)
 
 
 class ShrunkLDA(BaseProbabilityClassifier):
@@ -61,8 +64,4 @@ class ShrunkLDA(BaseProbabilityClassifier):
 
     def predict_proba(self, X: ArrayLike) -> Floats:
         """Return probabilities of shape (n, k), with columns in the order of `classes_`."""
-        decisions = self.decision_function(X)
-        if decisions.ndim == 1:
-            decisions = np.column_stack([np.zeros(len(decisions)), decisions])
-        probabilities: Floats = softmax(decisions, axis=1)
-        return probabilities
+        return log_odds_to_probabilities(self.decision_function(X))

@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.stratified_folds import Fold, cut, fewest
-
-_MANY = 3000  # with so many rows, two inner folds are enough for calibration
-_INNER, _INNER_OF_MANY = 5, 2
+from tlfeatures.heads.classifiers.calibration import CALIBRATION_FOLDS, FOLDS_OF_MANY, MANY
 
 Mask = NDArray[np.bool_]
 
@@ -94,8 +92,8 @@ class Division:
             Masks of shape (P,). From 3,000 rows on there are two folds, otherwise up to five.
         """
         parts = np.flatnonzero(trains)
-        many = self.counts[parts].sum() >= _MANY
-        number = np.arange(len(parts)) % (_INNER_OF_MANY if many else _INNER)
+        many = self.counts[parts].sum() >= MANY
+        number = np.arange(len(parts)) % (FOLDS_OF_MANY if many else CALIBRATION_FOLDS)
         folds = []
         for fold in np.unique(number):
             held = np.zeros(len(trains), bool)
@@ -116,7 +114,7 @@ def _second_division(
     codes: NDArray[np.int_], together: NDArray[np.int64] | None, random_state: int | None
 ) -> NDArray[np.int64]:
     """Number each row by an inner fold; 0 for all if a class has a single row or group."""
-    wanted = _INNER_OF_MANY if len(codes) >= _MANY else _INNER
+    wanted = FOLDS_OF_MANY if len(codes) >= MANY else CALIBRATION_FOLDS
     count = min(wanted, fewest(codes, together))
     inner = np.zeros(len(codes), np.int64)
     if count > 1:
