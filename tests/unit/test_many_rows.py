@@ -229,7 +229,7 @@ def test_the_output_and_the_card_say_it(tmp_path):
     data = dataset(n=60, d=8, signal=2.0)
     result = fit(data, ["rbf-svm", "ridge"], cv=3, scale_from=0, model=tmp_path / "m.model")
     shown = " ".join(render_fit(result).split())
-    assert "rbf-svm approximates its kernel by 1,000 landmarks (Nystroem)" in shown
+    assert "rbf-svm approximates its kernel by at most 1,000 landmarks (Nystroem)" in shown
     usual = fit(data, ["rbf-svm", "ridge"], cv=3)
     assert "many training rows" not in render_fit(usual)
     best = result.ranking[0].head
@@ -259,3 +259,32 @@ def test_a_model_file_and_onnx_give_the_same_probabilities(name, classes, tmp_pa
     rows = np.random.default_rng(0).normal(size=(9, model.info["columns"])).astype(np.float32)
     np.testing.assert_array_equal(loaded.head.predict_proba(rows), model.head.predict_proba(rows))
     assert_exported_alike(model, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["logreg", "linear-svm"])
+def test_a_large_c_is_fitted_to_its_end(name):
+    """The derivatives of a large C are small at the start, too."""
+    X, y, _, _ = sample()
+    accuracy = {}
+    for C in (1.0, 1e8):
+        head = make_head(name, C=C, many_rows=True).fit(X, y)
+        accuracy[C] = (head.predict(X) == y).mean()
+    assert accuracy[1e8] >= accuracy[1.0] > 0.6
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *[("logreg", {"C": C}) for C in (0, -1, float("nan"), "1", True)],
+        ("logreg", {"tol": -1}),
+        ("linear-svm", {"max_iter": 0}),
+        ("rbf-svm", {"n_landmarks": True}),
+        ("rbf-svm", {"gamma": float("inf")}),
+        ("ridge", {"alpha": -1}),
+    ],
+)
+def test_wrong_parameters_are_named(name, wrong):
+    X, y, _, _ = sample()
+    (parameter,) = wrong
+    with pytest.raises(ParameterError, match=f"{parameter} must be a"):
+        make_head(name, **wrong, many_rows=True).fit(X, y)

@@ -63,7 +63,7 @@ def form_sentence(heads: Mapping[str, tuple[str, Mapping[str, Any]]]) -> str | N
         return None
     differences = [text for name, head in own.items() if (text := _difference(name, *head))]
     what = f"; {' and '.join(differences)}" if differences else ""
-    subject = next(iter(own)) if len(own) == 1 else "the heads"
+    subject = "the heads" if len(own) == len(heads) > 1 else ", ".join(own)
     has = "has its form" if len(own) == 1 else "have their forms"
     return f"{subject} {has} for many training rows (see --scale-from){what}"
 
@@ -71,7 +71,7 @@ def form_sentence(heads: Mapping[str, tuple[str, Mapping[str, Any]]]) -> str | N
 def _difference(name: str, classes: str, params: Mapping[str, Any]) -> str:
     if _LANDMARKS in classes:
         count = params.get("n_landmarks", 0)
-        return f"{name} approximates its kernel by {count:,} landmarks (Nystroem)"
+        return f"{name} approximates its kernel by at most {count:,} landmarks (Nystroem)"
     if "calibrated_block_svm." in classes:
         return f"{name} has the squared hinge loss"
     return ""

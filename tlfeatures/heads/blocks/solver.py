@@ -21,6 +21,7 @@ from scipy.optimize import OptimizeResult, minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from tlfeatures.heads.blocks.rows import Blocks, Floats, Single, column_means
+from tlfeatures.heads.number_checks import check_number
 
 Codes = NDArray[np.int_]
 # Decisions and targets of shape (rows, outputs), to the loss of each row and the derivatives.
@@ -31,6 +32,7 @@ WIDEST = 6000  # columns: their products would take more memory than the rows
 # A line search may fail at derivatives below this: the change of the loss is then about the square
 # of the derivatives, 1e-6, and the loss is a sum of float32.
 _ROUNDING = 1e-3
+_REDUCTION = 0.01  # the derivatives at the end are at most this share of those at the start
 _STEPS_REACHED = 1  # status of L-BFGS-B
 
 
@@ -67,7 +69,8 @@ class Objective:
     curvature : float
         Usual second derivative of the loss, for the first step.
     tolerance : float
-        Largest derivative of the mean loss at the end, in the scaled coordinates.
+        Largest derivative of the mean loss at the end, in the scaled coordinates. The limit is
+        lower if the derivatives at the start are not far above it.
     max_iter : int
         Largest number of steps.
     """
@@ -77,6 +80,11 @@ class Objective:
     curvature: float
     tolerance: float
     max_iter: int
+
+    def __post_init__(self) -> None:
+        check_number("C", self.C, above=0)
+        check_number("tol", self.tolerance, above=0)
+        check_number("max_iter", self.max_iter, least=1, whole=True)
 
 
 def _targets(codes: Codes, classes: int) -> Single:
@@ -131,16 +139,19 @@ def minimised(
     scaling = _Scaling.of(objective, len(rows), rows.width, products, basis)
     passes = _Passes(rows, codes, classes, objective, weights, means, scaling)
     start = np.zeros((scaling.size + 1) * passes.outputs)
-    options = {"maxiter": objective.max_iter, "gtol": objective.tolerance, "ftol": 0.0}
+    # With a large C, the derivatives are small from the start.
+    steepest = float(np.abs(passes(start)[1]).max())
+    limit = min(objective.tolerance, _REDUCTION * steepest)
+    options = {"maxiter": objective.max_iter, "gtol": limit, "ftol": 0.0}
     found = minimize(passes, start, jac=True, method="L-BFGS-B", options=options)
-    _warn_if_unfinished(found)
+    _warn_if_unfinished(found, max(limit, min(_ROUNDING, 10 * _REDUCTION * steepest)))
     coef, intercept = passes.coefficients(found.x)
     return coef.T, intercept
 
 
-def _warn_if_unfinished(found: OptimizeResult) -> None:
-    too_early = found.status == _STEPS_REACHED
-    if too_early or (not found.success and np.abs(found.jac).max() > _ROUNDING):
+def _warn_if_unfinished(found: OptimizeResult, rounding: float) -> None:
+    # L-BFGS also reports success if float32 sums of losses no longer change.
+    if found.status == _STEPS_REACHED or np.abs(found.jac).max() > rounding:
         warnings.warn(
             f"lbfgs failed to converge after {found.nit} iteration(s): raise max_iter or tol, or "
             "the penalty",

@@ -13,6 +13,7 @@ from tlfeatures.heads.classifiers.calibrated_blocks import (
     Source,
     Weights,
 )
+from tlfeatures.heads.number_checks import check_number
 
 
 class CalibratedBlockRidge(BaseCalibratedColumns):
@@ -42,6 +43,7 @@ class CalibratedBlockRidge(BaseCalibratedColumns):
         self.random_state = random_state
 
     def _solve(self, source: Source, codes: Codes, weights: Weights) -> tuple[Floats, Floats]:
+        check_number("alpha", self.alpha, least=0)
         classes = len(self.classes_)
         sums, totals = sums_by_class(source, codes, classes, weights)
         total, mean = totals.sum(), sums.sum(axis=0) / totals.sum()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
-
 import numpy as np
 from sklearn.base import BaseEstimator
 
@@ -19,6 +17,7 @@ from tlfeatures.heads.classifiers.calibrated_blocks import (
     Source,
     Weights,
 )
+from tlfeatures.heads.number_checks import check_number
 
 _FACTOR = 0.1  # of C, as in `CalibratedBlockSVM`
 
@@ -75,10 +74,7 @@ class CalibratedLandmarkSVM(BaseCalibratedBlocks):
         self.random_state = random_state
 
     def _prepared(self, rows: MatrixRows) -> LandmarkKernel:
-        if not isinstance(self.n_landmarks, numbers.Integral) or self.n_landmarks < 1:
-            raise ParameterError(
-                f"n_landmarks must be a whole number from 1 up, got {self.n_landmarks!r}"
-            )
+        check_number("n_landmarks", self.n_landmarks, least=1, whole=True)
         random = np.random.default_rng(self.random_state)
         count = min(int(self.n_landmarks), len(rows))
         chosen = np.sort(random.choice(len(rows), count, replace=False))
@@ -87,12 +83,9 @@ class CalibratedLandmarkSVM(BaseCalibratedBlocks):
     def _gamma_of(self, rows: MatrixRows) -> float:
         if isinstance(self.gamma, str) and self.gamma != "scale":
             raise ParameterError(f"gamma must be a number or scale, got {self.gamma!r}")
-        if (not isinstance(self.gamma, str) and self.gamma < 0) or self.gamma_factor <= 0:
-            raise ParameterError(
-                f"gamma must be 0 or more, gamma_factor above 0; got {self.gamma}, "
-                f"{self.gamma_factor}"
-            )
+        check_number("gamma_factor", self.gamma_factor, above=0)
         if not isinstance(self.gamma, str):
+            check_number("gamma", self.gamma, least=0)
             return float(self.gamma) * self.gamma_factor
         squares = sum(
             float(np.einsum("ij,ij->", block, block, dtype=np.float64))
