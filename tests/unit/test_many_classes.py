@@ -9,6 +9,7 @@ import pytest
 from tests.unit.data import dataset
 from tlfeatures import benchmark, load_benchmark, write_predictions
 from tlfeatures.heads.make_heads import make_one_head
+from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.confusion import ConfusedPair, Confusion, count_pairs
 from tlfeatures.model_selection.cross_validation import cross_validate
 from tlfeatures.reports.page.errors_section import confusion_matrix
@@ -79,11 +80,10 @@ def test_entries_are_the_same_in_memory_and_in_the_folder(finished):
         assert own.probabilities.dtype == read.probabilities.dtype == np.float32
         np.testing.assert_array_equal(own.probabilities, read.probabilities)
     with np.load(f"{finished.out}/entries/{finished.entries[0].facts['key']}.npz") as arrays:
-        assert arrays["probabilities"].dtype == np.float16
-        assert arrays["given"].dtype == np.float32
+        assert arrays["probabilities"].dtype == np.float32
 
 
-def test_kept_probabilities_are_near_and_that_of_the_right_class_is_nearer(finished):
+def test_kept_probabilities_have_the_precision_of_float32(finished):
     data = many()
     (entry,) = (
         entry
@@ -92,10 +92,35 @@ def test_kept_probabilities_are_near_and_that_of_the_right_class_is_nearer(finis
     )
     _, head = make_one_head("centroid")
     exact = cross_validate(head, data, cv=2).probabilities
-    np.testing.assert_allclose(entry.probabilities, exact, rtol=1e-3, atol=1e-7)
-    rows, codes = np.arange(len(data)), np.searchsorted(CLASSES, data.y)
-    given = entry.probabilities[rows, codes]
-    np.testing.assert_allclose(given, exact[rows, codes], rtol=1e-7)
+    np.testing.assert_array_equal(entry.probabilities, exact.astype(np.float32))
+
+
+def confident(repeats):
+    """A benchmark of a head whose probabilities of most classes are far below 1e-8."""
+    data = many()
+    return data, benchmark(data, ["lda"], cv=2, repeats=repeats, n_jobs=1)
+
+
+def test_scores_before_and_after_keeping_are_the_same():
+    data, result = confident(1)
+    ((entry,), trial) = result.entries, cross_validate("lda", data, cv=2)
+    assert (trial.probabilities < 1e-12).mean() > 0.1  # is the head confident?
+    own = BootstrapScorer.of(data.y, None, entry.fold >= 0, CLASSES, random_state=0)
+    again = own.score([HeadPredictions(entry.predicted, entry.probabilities)])
+    before = own.score([HeadPredictions(trial.predicted, trial.probabilities)])
+    for name, record in entry.facts["scores"].items():
+        assert record["score"] == again[name]["score"]
+        assert record["interval"] == again[name]["interval"]
+        assert record["score"] == pytest.approx(before[name]["score"], rel=1e-6)
+        assert record["interval"] == pytest.approx(before[name]["interval"], rel=1e-6)
+
+
+def test_a_ranking_of_repeats_has_the_mean_of_their_scores():
+    _, result = confident(2)
+    (rank,) = result.comparison.ranking
+    for name, record in rank.scores.items():
+        each = [entry.facts["scores"][name]["score"] for entry in result.entries]
+        assert record["score"] == pytest.approx(np.mean(each), rel=1e-9)
 
 
 def test_a_csv_table_has_two_probabilities_and_a_parquet_table_all(finished, tmp_path):

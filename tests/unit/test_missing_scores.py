@@ -115,6 +115,24 @@ def test_evaluate_says_which_classes_and_why_a_score_is_none(model):
     assert row["reason"] == "no tested image is of c"
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--near-duplicates", "off"], "the search is turned off (--near-duplicates off)"),
+        ([], None),
+    ],
+)
+def test_evaluate_says_why_near_duplicates_were_not_searched(model, options, why):
+    for name in ("old", "new"):
+        extract(
+            model / name, model / f"{name}-flat.h5", backbone="pixels", size=8, pools=["flatten"]
+        )
+    fit(model / "old-flat.h5", "logreg", model=model / "flat.model", near_duplicates=None)
+    for source in (model / "new", model / "new-flat.h5"):
+        result = run("evaluate", model / "flat.model", source, *options, "--json")
+        assert json.loads(result.stdout)["not_searched"] == why
+
+
 @pytest.mark.filterwarnings("ignore:y_pred contains classes")
 def test_a_fold_that_lacks_a_class_has_the_same_scores_as_scikit_learn():
     y = np.array(list("ab") * 30 + ["c"] * 5)

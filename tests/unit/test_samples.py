@@ -46,6 +46,25 @@ def test_a_small_class_keeps_some_images():
     assert dict(zip(names, counts, strict=True))["none"] == 3
 
 
+def test_a_sample_of_few_large_groups_has_a_part_of_their_images():
+    random = np.random.default_rng(0)
+    together = random.integers(8, size=100_000)
+    y = np.array(["a", "b", "b"])[random.integers(3, size=100_000)]
+    rows = sampled_rows(y, together, 5000)
+    assert len(rows) == pytest.approx(5000, abs=1)
+    assert np.unique(together[rows]).size == 8
+    assert (y[rows] == "b").mean() == pytest.approx((y == "b").mean(), abs=1e-3)
+    np.testing.assert_array_equal(rows, sampled_rows(y, together, 5000))
+    assert not np.array_equal(rows, sampled_rows(y, together, 5000, random_state=1))
+
+
+def test_a_sample_of_one_large_group_of_a_class_has_its_small_groups():
+    together = np.repeat(np.arange(5), [20_000, 3, 3, 3, 3])
+    rows = sampled_rows(np.zeros(len(together)), together, 500)
+    assert len(rows) == 500
+    assert np.unique(together[rows]).tolist() == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("most", [None, 100, 200])
 def test_a_sample_of_few_images_has_all(most):
     np.testing.assert_array_equal(sampled_rows(np.zeros(100), None, most), np.arange(100))
@@ -62,7 +81,7 @@ def test_an_audit_of_a_sample_has_the_copies_of_all_images():
     copies, _ = find_copies(data.X, data.digests, None, data.spec)
     data = replace(data, copies=copies, split=None)
     result = audit(data, head="lda", cv=3, sample=60)
-    assert 60 <= result.sample <= 64  # and the groups of the copies
+    assert 60 <= result.sample <= 64  # and the copies
     assert result.images == 300
     assert result.counts["near-duplicate"] == 2
     assert f"a sample of {result.sample} of the 300 images" in render_audit(result)
@@ -72,6 +91,16 @@ def test_an_audit_of_a_sample_has_the_copies_of_all_images():
     assert whole.sample is None
     assert "sample" not in render_audit(whole)
     assert whole == audit(data, head="lda", cv=3)
+
+
+def test_an_audit_of_few_large_groups_is_of_a_sample():
+    data = with_same_files(dataset(300), (0, 1), (100, 200))
+    copies, _ = find_copies(data.X, data.digests, None, data.spec)
+    groups = np.array(list("abcdef"))[np.arange(300) % 6]
+    data = replace(data, copies=copies, split=None, groups=groups)
+    result = audit(data, head="lda", cv=3, sample=60)
+    assert 60 <= result.sample <= 64  # and the copies
+    assert result.counts["near-duplicate"] == 2
 
 
 def test_a_learning_curve_of_a_sample_says_so():

@@ -148,7 +148,7 @@ def test_an_evaluation_leaves_copies_out_and_names_them(model, trained, tmp_path
 def test_copies_are_tested_if_the_dataset_has_no_limit(model, trained):
     found = model.evaluate(labelled(copied(trained[:30], 9), near_duplicates=None))
     assert (found.tested, found.nearly_seen) == (30, None)
-    assert found.not_searched == "there is no limit of their similarity (--near-duplicates)"
+    assert found.not_searched == "the Dataset has no limit of their similarity (near_duplicates)"
     assert found.to_dict()["not_searched"] == found.not_searched
     said = f"copies of training images were not searched: {found.not_searched}"
     assert said in render_evaluation(found)

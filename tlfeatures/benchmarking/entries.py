@@ -55,47 +55,39 @@ def entry_of(run: HeadFolds, facts: dict[str, Any], scorer: BootstrapScorer) -> 
     scorer : BootstrapScorer
         Scorer of the tested images.
     """
+    probabilities = kept_probabilities(run.probabilities)
     measured = {
         "chosen": [dict(choice.params) for choice in run.choices],
         "chosen_scores": [choice.score for choice in run.choices],
-        "scores": scores_of_folds(run, scorer),
+        "scores": scores_of_folds(run, probabilities, scorer),
         "fit_seconds": finite_or_none(run.fit_seconds.mean()),
         "test_fraction": run.test_fraction,
     }
-    table = kept_probabilities(run.probabilities, scorer)
-    return Entry({**facts, **measured}, run.fold, run.predicted, table)
+    return Entry({**facts, **measured}, run.fold, run.predicted, probabilities)
 
 
 def has_many_classes(study: Study) -> bool:
-    """Whether a study has more than 100 classes, so that its entries keep fewer digits."""
+    """Whether a study has more than 100 classes, so that its entries keep float32."""
     return len(study.classes) > MANY_CLASSES
 
 
-def kept_probabilities(
-    table: NDArray[np.float64], scorer: BootstrapScorer
-) -> NDArray[np.floating[Any]]:
+def kept_probabilities(table: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Return probabilities as entries keep them, in memory and in their file.
 
-    Of more than 100 classes, they have the precision of float16, which needs a quarter of the
-    space. That of the right class has the precision of float32, because log loss depends on it.
-    Scores are computed before.
+    Those of more than 100 classes have the precision of float32, which needs half of the space. All
+    classes have the same precision, because ROC AUC compares images of a class with the others.
+    Pooled scores are computed from these probabilities, so that they can be computed again from a
+    file.
 
     Parameters
     ----------
-    table : ndarray of shape (n, k), float64
-    scorer : BootstrapScorer
-        Of the tested images.
+    table : ndarray of shape (n, k)
 
     Returns
     -------
     ndarray of shape (n, k), float64 or float32
     """
-    if table.shape[1] <= MANY_CLASSES:
-        return table
-    kept = table.astype(np.float16).astype(np.float32)
-    rows = np.flatnonzero(scorer.tested)
-    kept[rows, scorer.codes] = table[rows, scorer.codes]
-    return kept
+    return table.astype(np.float32) if table.shape[1] > MANY_CLASSES else table
 
 
 def series_of(entry: Entry) -> tuple[Any, ...]:

@@ -91,9 +91,10 @@ sample_option = click.option(
     metavar="N|all",
     default="5000",
     show_default=True,
-    help="Largest number of images that are used, because the work grows with the square of their "
-    "number. Of more images, a random sample is drawn, in which each class has its share and "
-    "groups and copies stay together.",
+    help="Approximate number of images that are used, because the work grows with the square of "
+    "their number. Of more images, a random sample is drawn, in which each class has its share, "
+    "but at least 10 images. It may be twice as large to keep groups and copies whole; of larger "
+    "groups, it has a part of the images.",
 )
 
 

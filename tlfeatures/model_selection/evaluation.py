@@ -257,7 +257,7 @@ def cross_validation_of(
         fold=run.fold,
         predicted=run.predicted,
         probabilities=run.probabilities,
-        scores=scores_of_folds(run, scorer),
+        scores=scores_of_folds(run, run.probabilities, scorer),
         fit_seconds=run.fit_seconds,
         test_fraction=run.test_fraction,
         choices=run.choices,
@@ -265,13 +265,17 @@ def cross_validation_of(
     )
 
 
-def scores_of_folds(run: HeadFolds, scorer: BootstrapScorer) -> dict[str, Score]:
+def scores_of_folds(
+    run: HeadFolds, probabilities: NDArray[np.floating[Any]], scorer: BootstrapScorer
+) -> dict[str, Score]:
     """Return the scores of a head: pooled over all tested images, and of each fold.
 
     Parameters
     ----------
     run : HeadFolds
-        HeadPredictions of the head on all folds.
+        Predictions of the head on all folds.
+    probabilities : ndarray of shape (n, k)
+        Those of the run, perhaps in another precision. The pooled scores are computed from them.
     scorer : BootstrapScorer
         Scorer of the tested images.
 
@@ -279,7 +283,7 @@ def scores_of_folds(run: HeadFolds, scorer: BootstrapScorer) -> dict[str, Score]
     -------
     dict of name to Score
     """
-    pooled = scorer.score([HeadPredictions(run.predicted, run.probabilities)])
+    pooled = scorer.score([HeadPredictions(run.predicted, probabilities)])
     return {
         name: score_record(values, pooled.get(name), run.reasons.get(name))
         for name, values in run.scores.items()

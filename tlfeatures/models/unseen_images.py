@@ -145,7 +145,8 @@ def embeddings_of_dataset(
         data, seen = data.take(np.flatnonzero(new)), int((~new).sum())
     thresholds = [part.near_duplicates for part in data.parts]
     known = _near_duplicates(model, data.X, thresholds)
-    left_out = _left_out(model, seen, data.ids, known, data.file)
+    why = _why_not_searched(model, options.near_duplicates, is_dataset=is_dataset)
+    left_out = _left_out(LeftOut(seen, None, why), data.ids, known, data.file)
     return data if known is None else data.take(np.flatnonzero(~known)), left_out
 
 
@@ -194,7 +195,8 @@ def embeddings_of_source(
         )
     thresholds = [least_similarity(options.near_duplicates, part.spec) for part in model.backbones]
     known = _near_duplicates(model, X, thresholds)
-    left_out = _left_out(model, seen, read.ids, known, folder)
+    why = _why_not_searched(model, options.near_duplicates)
+    left_out = _left_out(LeftOut(seen, None, why), read.ids, known, folder)
     if known is not None:
         X, read = X[~known], read.take(~known)
     digests = np.frombuffer(b"".join(manifest.digests[row] for row in read.rows), np.uint8)
@@ -290,15 +292,27 @@ def _near_duplicates(
 
 
 def _left_out(
-    model: FittedHead,
-    seen: int,
+    unsearched: LeftOut,
     ids: NDArray[np.str_],
     known: NDArray[np.bool_] | None,
     source: str | os.PathLike[str],
 ) -> LeftOut:
-    """Return what is left out; an error if nothing remains."""
+    """Return what is left out; an error if nothing remains.
+
+    Parameters
+    ----------
+    unsearched : LeftOut
+        What is left out if near-duplicates were not searched.
+    ids : ndarray of shape (m,), str
+        Ids of the images that the model was not fitted on.
+    known : ndarray of shape (m,), bool, or None
+        Result of `_near_duplicates`.
+    source : path
+        Where the images are.
+    """
     if known is None:
-        return LeftOut(seen, None, _why_not_searched(model))
+        return unsearched
+    seen = unsearched.seen
     if known.all():
         of_them = f"fitted on {seen:,} of them, and " if seen else ""
         raise DatasetError(
@@ -309,8 +323,14 @@ def _left_out(
     return LeftOut(seen, tuple(ids[known].tolist()))
 
 
-def _why_not_searched(model: FittedHead) -> str:
-    """Say why near-duplicates of training images were not searched."""
+def _why_not_searched(
+    model: FittedHead, near_duplicates: Similarity, *, is_dataset: bool = False
+) -> str:
+    """Say why near-duplicates of training images are not searched, if they are not."""
     if model.sketch is None:
         return f"the embedding {model.embedding} does not recognise copies"
-    return "there is no limit of their similarity (--near-duplicates)"
+    if is_dataset:
+        return "the Dataset has no limit of their similarity (near_duplicates)"
+    if near_duplicates is None:
+        return "the search is turned off (--near-duplicates off)"
+    return "no limit of their similarity is known for this backbone (--near-duplicates)"

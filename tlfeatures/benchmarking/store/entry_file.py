@@ -131,23 +131,23 @@ def write_entry(folder: Path, study: Study, stored: StoredEntry) -> None:
             "source": stored.source,
             "entry": entry.facts,
         },
-        _arrays(entry, study),
+        _arrays(entry, _types(study)),
     )
     stored.modified = path.stat().st_mtime_ns
 
 
-def _arrays(entry: Entry, study: Study) -> Arrays:
+def _types(study: Study) -> dict[str, str]:
+    return MANY_CLASSES_ARRAYS if has_many_classes(study) else ENTRY_ARRAYS
+
+
+def _arrays(entry: Entry, types: Mapping[str, str]) -> Arrays:
     tested = entry.fold >= 0
     arrays: Arrays = {
-        "fold": entry.fold.astype("<i4"),
-        "predicted": entry.predicted[tested].astype("<i4"),
+        "fold": entry.fold,
+        "predicted": entry.predicted[tested],
+        "probabilities": entry.probabilities[tested],
     }
-    if not has_many_classes(study):
-        return {**arrays, "probabilities": entry.probabilities[tested].astype("<f8")}
-    rows = np.flatnonzero(tested)
-    codes = np.searchsorted(study.classes, study.y[rows])
-    given = entry.probabilities[rows, codes].astype("<f4")
-    return {**arrays, "probabilities": entry.probabilities[rows].astype("<f2"), "given": given}
+    return {name: array.astype(types[name]) for name, array in arrays.items()}
 
 
 def read_entry(folder: Path, key: str, study: Study) -> StoredEntry:
@@ -159,8 +159,7 @@ def read_entry(folder: Path, key: str, study: Study) -> StoredEntry:
         If the file is missing, damaged, of another version, or of another study.
     """
     path = entry_path(folder, key)
-    many = has_many_classes(study)
-    stored, arrays = read_archive(path, MANY_CLASSES_ARRAYS if many else ENTRY_ARRAYS)
+    stored, arrays = read_archive(path, _types(study))
     check_format(path, stored, _FILE_FACTS)
     facts = stored["entry"]
     check_entry_facts(path, facts)
@@ -184,20 +183,17 @@ def check_entry_facts(path: Path, facts: Any) -> None:
 
 def _entry(facts: Mapping[str, Any], arrays: Arrays, study: Study) -> Entry:
     n, k, t = len(study.ids), len(study.classes), study.facts["tested"]
-    shapes = {"fold": (n,), "predicted": (t,), "probabilities": (t, k), "given": (t,)}
+    shapes = {"fold": (n,), "predicted": (t,), "probabilities": (t, k)}
     for name, shape in shapes.items():
-        if name in arrays and arrays[name].shape != shape:
+        if arrays[name].shape != shape:
             raise ValueError(f"{name} has the shape {arrays[name].shape}, expected {shape}")
     if n * k > max(_SMALL, _RATIO * t * k):
         raise ValueError(f"{n} images and {k} classes do not match {t} tested images")
     tested = arrays["fold"] >= 0
     if tested.sum() != t or not 0 <= arrays["predicted"].min() <= arrays["predicted"].max() < k:
         raise ValueError("it has predictions of other images or classes")
-    many = "given" in arrays
-    table = np.full((n, k), np.nan, np.float32 if many else np.float64)
+    table = np.full((n, k), np.nan, arrays["probabilities"].dtype)
     entry = Entry(dict(facts), arrays["fold"].astype(int), np.full(n, -1), table)
     entry.predicted[tested] = arrays["predicted"]
     entry.probabilities[tested] = arrays["probabilities"]
-    if many:
-        table[tested, np.searchsorted(study.classes, study.y[tested])] = arrays["given"]
     return entry

@@ -1,4 +1,4 @@
-"""The files of a results folder. This docstring is the format's specification, version 2.
+"""The files of a results folder. This docstring is the format's specification, version 3.
 
 ``study.npz``
     The study, which all entries have in common: the images, their labels, groups, splits and
@@ -31,8 +31,7 @@ Both npz files are archives (see `archive.py`) of ``facts.json`` and arrays.
     (n,) int32, -1 for an image that was not tested; ``predicted`` (t,) int32, the index of the
     class among the sorted classes; ``probabilities`` (t, k) float64, NaN if the head gives none.
     The last two have one row for each of the t tested images, in the order of the images. With more
-    than 100 classes, ``probabilities`` are float16, and ``given`` (t,) float32 has the probability
-    of the right class, on which log loss depends.
+    than 100 classes, ``probabilities`` are float32.
 
 To change the format after the first release: increase ``FORMAT_VERSION``, keep reading every
 released version, and add a folder of the old version to the tests' fixtures.
@@ -43,7 +42,7 @@ from __future__ import annotations
 from typing import Any
 
 FORMAT = "tlfeatures benchmark"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 RESULTS = "results.json"
 STUDY = "study.npz"
@@ -54,7 +53,7 @@ STUDY_ARRAYS = {
     **{"test": "<i4", "test_ends": "<i8"},
 }
 ENTRY_ARRAYS = {"fold": "<i4", "predicted": "<i4", "probabilities": "<f8"}
-MANY_CLASSES_ARRAYS = {**ENTRY_ARRAYS, "probabilities": "<f2", "given": "<f4"}
+MANY_CLASSES_ARRAYS = {**ENTRY_ARRAYS, "probabilities": "<f4"}
 
 STUDY_FACTS: dict[str, Any] = {
     **dict.fromkeys(("file", "split", "weights", "study"), str),

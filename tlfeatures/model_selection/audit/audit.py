@@ -141,10 +141,10 @@ def audit(
     cv : int
         Number of folds. Each class needs at least as many images. Given splits are ignored.
     sample : int or None
-        Largest number of images whose labels are judged and among which outliers are searched. Of
-        more images, a stratified sample is drawn that keeps groups whole, see
-        `tlfeatures.dataset.samples`; images with a copy in another class are added. Copies and
-        unreadable images are those of all images. None: all images.
+        Approximate number of images whose labels are judged and among which outliers are searched.
+        Of more images, a stratified sample is drawn, which may be up to twice as large to keep
+        groups whole, see `tlfeatures.dataset.samples`; images with a copy in another class are
+        added. Copies and unreadable images are those of all images. None: all images.
     n_jobs : int or None
         Number of folds that are fitted at the same time. It does not change the result.
     random_state : int or None
@@ -324,13 +324,10 @@ def _judges(data: Dataset, head: str, accuracy: float) -> bool:
 def _rows_to_judge(
     data: Dataset, pairs: list[CopyPair], sample: int | None, random_state: int | None
 ) -> NDArray[np.int_]:
-    """Return the rows of the sample, and of the groups with a copy in two classes."""
+    """Return the rows of the sample, and those with a copy in another class."""
     rows = sampled_rows(data.y, data.together, sample, random_state)
-    if len(rows) == len(data) or data.together is None:
-        return rows
     divided = [row for pair in pairs for row in (pair.i, pair.j) if _in_two_classes(pair, data)]
-    groups = np.union1d(data.together[rows], data.together[np.array(divided, int)])
-    return np.flatnonzero(np.isin(data.together, groups))
+    return np.union1d(rows, np.array(divided, int))
 
 
 def _in_two_classes(pair: CopyPair, data: Dataset) -> bool:

@@ -108,8 +108,9 @@ def learning_curve(
     params : mapping, optional
         Parameters of a head that is given by name, see `make_head`.
     sample : int or None
-        Largest number of images that are used. Of more images, a stratified sample is drawn that
-        keeps groups whole, see `tlfeatures.dataset.samples`. None: all images.
+        Approximate number of images that are used. Of more images, a stratified sample is drawn,
+        which may be up to twice as large to keep groups whole, see `tlfeatures.dataset.samples`.
+        None: all images.
     n_jobs : int or None
         Number of fits at the same time, each on one thread. It does not change the results.
     random_state : int or None
