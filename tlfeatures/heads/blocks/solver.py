@@ -70,7 +70,7 @@ class Objective:
         Usual second derivative of the loss, for the first step.
     tolerance : float
         Largest derivative of the mean loss at the end, in the scaled coordinates. The limit is
-        lower if the derivatives at the start are not far above it.
+        lower for C above 1, and if the derivatives at the start are not far above it.
     max_iter : int
         Largest number of steps.
     """
@@ -139,9 +139,9 @@ def minimised(
     scaling = _Scaling.of(objective, len(rows), rows.width, products, basis)
     passes = _Passes(rows, codes, classes, objective, weights, means, scaling)
     start = np.zeros((scaling.size + 1) * passes.outputs)
-    # With a large C, the derivatives are small from the start.
+    # The larger C is, the shorter are the scaled coordinates, and the smaller the derivatives.
     steepest = float(np.abs(passes(start)[1]).max())
-    limit = min(objective.tolerance, _REDUCTION * steepest)
+    limit = min(objective.tolerance / np.sqrt(max(1.0, objective.C)), _REDUCTION * steepest)
     options = {"maxiter": objective.max_iter, "gtol": limit, "ftol": 0.0}
     found = minimize(passes, start, jac=True, method="L-BFGS-B", options=options)
     _warn_if_unfinished(found, max(limit, min(_ROUNDING, 10 * _REDUCTION * steepest)))
