@@ -279,7 +279,7 @@ def test_small_classes_are_calibrated_in_the_usual_way(tmp_path):
 
 def test_near_duplicates_are_those_of_rows_in_memory(tmp_path, cluster):
     file = sharded_file(tmp_path / "x.h5", n=100, d=70)
-    options = {"near_duplicates": 0.3}
+    options = {"near_duplicates": 0.01}
     found = fit(file, "lda", cluster="there", **options).data.copies
     assert len(found)
     np.testing.assert_array_equal(found, load_dataset(file, **options).copies)

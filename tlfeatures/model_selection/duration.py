@@ -101,6 +101,8 @@ def estimate_duration(
     logger.info("the time of %s is estimated on two samples", ", ".join(heads))
     samples = _Samples(rows, train, test, random_state)
     first = samples.seconds(heads, smaller)
+    if not first:
+        return None
     is_slow = sum(first.values()) > _SLOW_SECONDS
     second = {} if is_slow else samples.seconds({name: heads[name] for name in first}, 2 * smaller)
     tasks = len(folds) * len(heads)
@@ -114,7 +116,7 @@ def estimate_duration(
         for name, seconds in first.items()
     }
     ordered = dict(sorted(of_head.items(), key=lambda item: item[1], reverse=True))
-    return Duration(sum(ordered.values()), ordered) if ordered else None
+    return Duration(sum(ordered.values()), ordered)
 
 
 @dataclass(frozen=True)

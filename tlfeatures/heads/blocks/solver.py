@@ -144,14 +144,14 @@ def minimised(
     limit = min(objective.tolerance / np.sqrt(max(1.0, objective.C)), _REDUCTION * steepest)
     options = {"maxiter": objective.max_iter, "gtol": limit, "ftol": 0.0}
     found = minimize(passes, start, jac=True, method="L-BFGS-B", options=options)
-    _warn_if_unfinished(found, max(limit, min(_ROUNDING, 10 * _REDUCTION * steepest)))
+    _warn_if_unfinished(found)
     coef, intercept = passes.coefficients(found.x)
     return coef.T, intercept
 
 
-def _warn_if_unfinished(found: OptimizeResult, rounding: float) -> None:
-    # L-BFGS also reports success if float32 sums of losses no longer change.
-    if found.status == _STEPS_REACHED or np.abs(found.jac).max() > rounding:
+def _warn_if_unfinished(found: OptimizeResult) -> None:
+    too_early = found.status == _STEPS_REACHED
+    if too_early or (not found.success and np.abs(found.jac).max() > _ROUNDING):
         warnings.warn(
             f"lbfgs failed to converge after {found.nit} iteration(s): raise max_iter or tol, or "
             "the penalty",
