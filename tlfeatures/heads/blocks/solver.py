@@ -26,8 +26,6 @@ Codes = NDArray[np.int_]
 # Decisions and targets of shape (rows, outputs), to the loss of each row and the derivatives.
 Loss = Callable[[Single, Single], tuple[Single, Single]]
 
-WIDEST = 6000  # columns: their products would take more memory than the rows
-
 # A line search may fail at derivatives below this: the change of the loss is then about the square
 # of the derivatives, 1e-6, and the loss is a sum of float32.
 _ROUNDING = 1e-3
