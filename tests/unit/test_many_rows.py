@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from tests.unit.data import augmented, dataset
 from tests.unit.exported import assert_exported_alike, model_of
@@ -12,8 +13,10 @@ from tlfeatures import HEADS, Model, benchmark, cross_validate, fit, learning_cu
 from tlfeatures.cli.head_options import head_options
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.block_coordinates import BlockCoordinates
+from tlfeatures.heads.blocks import conjugate
 from tlfeatures.heads.blocks import rows as block_rows
 from tlfeatures.heads.blocks.rows import MatrixRows
+from tlfeatures.heads.classifiers import calibrated_block_ridge
 from tlfeatures.heads.coordinates import PrincipalCoordinates
 from tlfeatures.heads.forms import MANY_ROWS, has_many_rows
 from tlfeatures.heads.make_heads import make_heads
@@ -82,6 +85,40 @@ def test_lda_of_a_lower_rank_is_that_of_principal_coordinates(data, shrinkage):
     X, y, X_new, _ = LOWER_RANK[data]
     exact, blocks = (head.fit(X, y) for head in both("lda", shrinkage=shrinkage))
     np.testing.assert_allclose(blocks.predict_proba(X_new), exact.predict_proba(X_new), atol=1e-3)
+
+
+@pytest.mark.parametrize("data", ["wide", "wide, two classes", "tall"])
+@pytest.mark.parametrize(
+    "name", ["logreg", "ridge", "lda", "centroid", "linear-svm", "rbf-svm", "knn"]
+)
+def test_wide_rows_need_no_products_of_columns(name, data, monkeypatch):
+    X, y, X_new, _ = {**LOWER_RANK, "tall": sample(n=400, d=60)}[data]
+    params = {"class_weight": {"ant": 3.0}} if name in ("ridge", "lda", "logreg") else {}
+    head = make_head(name, many_rows=True, **params)
+    narrow = clone(head).fit(X, y).predict_proba(X_new)
+    monkeypatch.setattr(block_rows, "WIDEST", 50)
+    for module in (block_rows, calibrated_block_ridge):
+        monkeypatch.setattr(
+            module, "products_of", lambda *given: pytest.fail("products of columns")
+        )
+    wide = head.fit(X, y).predict_proba(X_new)
+    np.testing.assert_allclose(wide, narrow, atol=2e-3 if name in ("ridge", "lda") else 0.02)
+
+
+def test_centroid_and_parts_of_rows_compute_no_products():
+    X, y, *_ = sample()
+    rows = MatrixRows(X)
+    make_head("centroid", many_rows=True).fit(rows, y)
+    part = rows.standardised.take(np.arange(100))
+    assert not {"products", "rough_products"} & {*vars(rows.standardised), *vars(part)}
+    whole = rows.standardised.products
+    np.testing.assert_allclose(part.rough_products, whole * (100 / len(X)))
+
+
+def test_equations_that_are_not_solved_say_so(monkeypatch):
+    monkeypatch.setattr(conjugate, "_MAX_STEPS", 2)
+    with pytest.warns(ConvergenceWarning, match=r"after 2 iteration\(s\)"):
+        conjugate.solved(lambda vectors: np.arange(1, 9)[:, None] * vectors, np.ones((8, 1)))
 
 
 def test_logistic_regression_converges_to_the_exact_one():

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tlfeatures.heads.blocks.rows import MatrixRows, Single, StandardisedRows
-from tlfeatures.heads.blocks.solver import WIDEST
 from tlfeatures.heads.coordinates import PrincipalCoordinates, check_components, spectrum
 
 
@@ -29,7 +28,7 @@ class BlockCoordinates(PrincipalCoordinates):
         """Compute the axes of X of shape (n, d), and return its coordinates, of shape (n, r')."""
         check_components(self.n_components)
         rows = self._rows(X, reset=True)
-        if rows.width > min(WIDEST, len(rows)):
+        if rows.is_wide or rows.width > len(rows):
             return np.asarray(super().fit_transform(rows.all_values()), np.float32)
         source = rows.standardised
         axes, _ = spectrum(source.products.copy())

@@ -13,6 +13,7 @@ Single = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int_]
 
+WIDEST = 6000  # columns: their products would take more memory than the rows
 BLOCK = 2_000_000  # size of a block: 8 MB, which the cache of a processor nearly holds
 
 
@@ -53,6 +54,11 @@ class MatrixRows:
     def width(self) -> int:
         """Number of columns."""
         return int(self._X.shape[1])
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the products of the columns would be too large."""
+        return self.width > WIDEST
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -115,6 +121,7 @@ class StandardisedRows:
     def __init__(self, rows: MatrixRows, mean: Floats, scale: Floats) -> None:
         self._rows = rows
         self.mean, self.scale = mean, scale
+        self._whole: StandardisedRows | None = None
 
     @property
     def width(self) -> int:
@@ -128,13 +135,21 @@ class StandardisedRows:
     def take(self, rows: Rows) -> StandardisedRows:
         """Return some of the rows, standardised by the same numbers."""
         part = StandardisedRows(self._rows.take(rows), self.mean, self.scale)
-        part.rough_products = self.rough_products * (len(rows) / max(len(self), 1))
+        part._whole = self
         return part
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the products of the columns would be too large."""
+        return self._rows.is_wide
 
     @cached_property
     def rough_products(self) -> Floats:
-        """`products`; for a part of other rows, its share of their products."""
-        return self.products
+        """`products`; for a part of other rows, its share of theirs; computed at the first use."""
+        if self._whole is None:
+            return self.products
+        share = len(self) / max(len(self._whole), 1)
+        return self._whole.rough_products * share
 
     @cached_property
     def products(self) -> Floats:
@@ -168,6 +183,17 @@ def products_of(rows: Blocks, weights: Floats | None = None) -> Floats:
         left = block if weights is None else block * weights[part, None].astype(np.float32)
         products += left.T @ block
     return products
+
+
+def multiplied(rows: Blocks, vectors: Floats, weights: Floats | None = None) -> Floats:
+    """Return Z'Z V of rows Z and V of shape (d, q), by one pass that never computes Z'Z."""
+    single, total = vectors.astype(np.float32), np.zeros(vectors.shape)
+    for part, block in rows.blocks():
+        right = block @ single
+        if weights is not None:
+            right *= weights[part, None].astype(np.float32)
+        total += block.T @ right
+    return total
 
 
 def sums_by_class(

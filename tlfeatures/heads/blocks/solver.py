@@ -27,11 +27,9 @@ Codes = NDArray[np.int_]
 # Decisions and targets of shape (rows, outputs), to the loss of each row and the derivatives.
 Loss = Callable[[Single, Single], tuple[Single, Single]]
 
-WIDEST = 6000  # columns: their products would take more memory than the rows
-
-# A line search may fail at derivatives below this: the change of the loss is then about the square
-# of the derivatives, 1e-6, and the loss is a sum of float32.
-_ROUNDING = 1e-3
+# A line search fails near the minimum, where the objective is a sum of float32 and can't show what
+# is left to gain. This share of the objective is far above their rounding.
+_ROUNDING = 1e-4
 _REDUCTION = 0.01  # the derivatives at the end are at most this share of those at the start
 _STEPS_REACHED = 1  # status of L-BFGS-B
 
@@ -144,14 +142,16 @@ def minimised(
     limit = min(objective.tolerance / np.sqrt(max(1.0, objective.C)), _REDUCTION * steepest)
     options = {"maxiter": objective.max_iter, "gtol": limit, "ftol": 0.0}
     found = minimize(passes, start, jac=True, method="L-BFGS-B", options=options)
-    _warn_if_unfinished(found)
+    _warn_if_unfinished(found, objective.C * max(len(rows), 1))
     coef, intercept = passes.coefficients(found.x)
     return coef.T, intercept
 
 
-def _warn_if_unfinished(found: OptimizeResult) -> None:
+def _warn_if_unfinished(found: OptimizeResult, divisor: float) -> None:
+    # The second derivatives of the objective are about 1, before it is divided.
+    gain = divisor * float((found.jac**2).sum()) / 2
     too_early = found.status == _STEPS_REACHED
-    if too_early or (not found.success and np.abs(found.jac).max() > _ROUNDING):
+    if too_early or (not found.success and gain > _ROUNDING * abs(found.fun)):
         warnings.warn(
             f"lbfgs failed to converge after {found.nit} iteration(s): raise max_iter or tol, or "
             "the penalty",

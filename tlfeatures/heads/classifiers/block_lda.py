@@ -7,7 +7,14 @@ from numpy.typing import ArrayLike
 from scipy.linalg import eigh, solve
 
 from tlfeatures.errors import ParameterError
-from tlfeatures.heads.blocks.rows import Floats, MatrixRows, StandardisedRows, sums_by_class
+from tlfeatures.heads.blocks.conjugate import solved
+from tlfeatures.heads.blocks.rows import (
+    Floats,
+    MatrixRows,
+    StandardisedRows,
+    multiplied,
+    sums_by_class,
+)
 from tlfeatures.heads.classifiers.base import ClassWeight
 from tlfeatures.heads.classifiers.block_linear import BaseBlockLinear
 from tlfeatures.heads.classifiers.linear import one_row_for_two_classes
@@ -21,7 +28,9 @@ class BlockLDA(BaseBlockLinear):
     """Linear discriminant analysis with a shrunk covariance, which reads its rows in blocks.
 
     It standardises the columns itself. The result is that of `ShrunkLDA` on all principal
-    coordinates, except for rounding.
+    coordinates, except for rounding. For more than 6,000 columns, conjugate gradients solve for the
+    coefficients, without the products of the columns. Their rank is then taken as the number of
+    columns that vary, or of rows less one.
 
     Parameters
     ----------
@@ -41,7 +50,8 @@ class BlockLDA(BaseBlockLinear):
         source = rows.standardised
         sums, counts = sums_by_class(source, codes, len(self.classes_))
         means = sums / counts[:, None]
-        coef = self._by_products(source, sums, means)
+        solution = self._by_passes if source.is_wide else self._by_products
+        coef = solution(source, sums, means)
         priors = counts * self._weights(codes)
         intercept = np.log(priors / priors.sum()) - np.einsum("ij,ij->i", means, coef) / 2
         found = one_row_for_two_classes(coef, intercept)
@@ -62,3 +72,20 @@ class BlockLDA(BaseBlockLinear):
         covariance.flat[:: len(covariance) + 1] += (self.shrinkage + 1e-9) * mean_variance
         coef: Floats = solve(covariance, inner.T, assume_a="pos", check_finite=False).T @ axes.T
         return coef
+
+    def _by_passes(self, source: StandardisedRows, sums: Floats, means: Floats) -> Floats:
+        """Return coefficients of shape (k, d), by passes over the rows."""
+        squares = np.zeros(source.width)
+        for _, block in source.blocks():
+            squares += np.einsum("ij,ij->j", block, block, dtype=np.float64)
+        rank = max(min(int((squares > 0).sum()), len(source) - 1), 1)
+        within = squares.sum() - float((sums * means).sum())
+        mean_variance = max(within / (len(source) * (rank + 1)), 1e-200)
+        ridge, factor = (self.shrinkage + 1e-9) * mean_variance, (1 - self.shrinkage) / len(source)
+
+        def covariance(vectors: Floats) -> Floats:
+            own = multiplied(source, vectors) - sums.T @ (means @ vectors)
+            result: Floats = factor * own + ridge * vectors
+            return result
+
+        return solved(covariance, means.T).T

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from tlfeatures.heads.blocks.rows import MatrixRows
-from tlfeatures.heads.blocks.solver import WIDEST, Objective, log_loss, minimised
+from tlfeatures.heads.blocks.solver import Objective, log_loss, minimised
 from tlfeatures.heads.classifiers.base import ClassWeight
 from tlfeatures.heads.classifiers.block_linear import BaseBlockLinear
 from tlfeatures.heads.fit_arguments import Variant
@@ -53,7 +53,7 @@ class BlockLogistic(BaseBlockLinear):
             weights = of_class if weights is None else weights * of_class
         source, classes = rows.standardised, len(self.classes_)
         objective = Objective(log_loss, self.C, 0.05, self.tol, self.max_iter)
-        products = source.products if rows.width <= WIDEST else None
+        products = None if source.is_wide else source.products
         found = minimised(source, codes, classes, objective, weights=weights, products=products)
         self.coef_, self.intercept_ = source.on_columns(*found)
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlfeatures.heads.blocks.rows import Floats, StandardisedRows
-from tlfeatures.heads.blocks.solver import WIDEST, Objective, minimised, squared_hinge
+from tlfeatures.heads.blocks.solver import Objective, minimised, squared_hinge
 from tlfeatures.heads.classifiers.base import ClassWeight
 from tlfeatures.heads.classifiers.calibrated_blocks import (
     BaseCalibratedColumns,
@@ -56,6 +56,6 @@ class CalibratedBlockSVM(BaseCalibratedColumns):
     def _solve(self, source: Source, codes: Codes, weights: Weights) -> tuple[Floats, Floats]:
         assert isinstance(source, StandardisedRows)
         objective = Objective(squared_hinge, self.C * _FACTOR, 1.0, self.tol, self.max_iter)
-        products = source.rough_products if source.width <= WIDEST else None
+        products = None if source.is_wide else source.rough_products
         classes = len(self.classes_)
         return minimised(source, codes, classes, objective, weights=weights, products=products)
