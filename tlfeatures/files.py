@@ -87,21 +87,9 @@ OTHER_ENDINGS = frozenset(
     | {".ini", ".cfg", ".toml", ".db", ".sqlite", ".npy", ".npz", ".mat", ".h5", ".hdf5", ".pkl"}
     | {".parquet", ".pt", ".pth", ".onnx", ".keras", ".model", ".zip", ".tar", ".gz", ".tgz"}
     | {".bz2", ".xz", ".7z", ".rar", ".py", ".pyc", ".ipynb", ".r", ".m", ".sh", ".bat", ".js"}
-    | {
-        ".near-duplicates",
-        ".css",
-        ".exe",
-        ".dll",
-        ".mp4",
-        ".avi",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".mpg",
-        ".mpeg",
-        ".wmv",
-    }
+    | {".css", ".exe", ".dll", ".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"}
     | {".m4v", ".3gp", ".mp3", ".wav", ".flac", ".m4a", ".ogg", ".lnk", ".url"}
+    | {".near-duplicates"}
 )
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".bmp", ".svg"})
 

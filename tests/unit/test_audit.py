@@ -12,6 +12,7 @@ from tlfeatures.dataset.distances import neighbor_distances
 from tlfeatures.dataset.duplicates import find_copies
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.model_selection.audit.audit import audit
+from tlfeatures.model_selection.audit.copies import find_divided
 from tlfeatures.model_selection.audit.results import Audit
 
 
@@ -235,6 +236,16 @@ def test_images_all_alike_are_no_outliers():
     data = dataset()
     data.X[:] = data.X[0]
     assert outliers_of(data) == {}
+
+
+def test_the_score_of_a_copy_is_at_least_the_limit_of_the_search():
+    """The search has the scales of all images of a file, also of those without a label."""
+    data = replace(dataset(), copies=np.array([[0, 1]]), near_duplicates=0.45)
+    (pair,) = find_divided(data)
+    (own,) = find_divided(replace(data, near_duplicates=None))
+    assert own.score < pair.score == 0.45
+    finding = audit(data, head="lda", cv=3).findings[0]
+    assert (finding.kind, finding.score) == ("near-duplicate", 0.45)
 
 
 def test_an_image_is_at_fault_in_one_row_and_scores_order_each_part():

@@ -29,7 +29,8 @@ and outliers together. Within each of these parts, findings are sorted by the sc
 certainty:
 
 ==============  ==================================================================================
-near-duplicate  1 for identical files, or the similarity of `tlfeatures.dataset.duplicates`
+near-duplicate  1 for identical files, or the similarity of `tlfeatures.dataset.duplicates` among
+                the labelled images, and at least the limit of the search among all images
 unreadable      1
 label           (1 + p(suggested) - p(given)) / 2: 0.5 is a tie, 1 is certain
 outlier         1 - 3.5 / (2 z), z the robust deviations: 0.5 at the limit, 0.75 at twice the limit
@@ -72,7 +73,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.dataset.dataset import Dataset
-from tlfeatures.dataset.duplicates import Similarity, check_similarity, find_copies
+from tlfeatures.dataset.duplicates import (
+    Similarity,
+    check_similarity,
+    find_copies,
+    least_similarity,
+)
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, Files, as_dataset, list_files
 from tlfeatures.dataset.samples import MOST_IMAGES, sampled_rows
@@ -217,7 +223,8 @@ def _with_copies(data: Dataset, near_duplicates: Similarity) -> Dataset:
         )
     shown = data.X if data.looks is None else data.looks
     copies, _ = find_copies(shown, data.digests, near_duplicates, data.spec)
-    return replace(data, copies=copies)
+    least = least_similarity(near_duplicates, data.spec)
+    return replace(data, copies=copies, near_duplicates=least)
 
 
 def _writer(output: str | os.PathLike[str], inputs: Iterable[object]) -> Callable[[Audit], None]:

@@ -54,7 +54,9 @@ def find_divided(data: Dataset) -> list[CopyPair]:
     ----------
     data : Dataset
         Pairs of `copies` whose files have the same digest are identical. The other pairs are
-        near-duplicates. Their score is the similarity in `looks` or, without it, in `X`.
+        near-duplicates. Their score is the similarity in `looks` or, without it, in `X`, and at
+        least the limit with which they were searched: the search has scales of all embedded images,
+        also of those without a label, and these scales may differ a little.
 
     Returns
     -------
@@ -67,6 +69,8 @@ def find_divided(data: Dataset) -> list[CopyPair]:
     divided = (data.y[first] != data.y[second]) | (splits[first] != splits[second])
     near = data.copies[divided & (file[first] != file[second])]
     similarity = pair_similarities(data.X if data.looks is None else data.looks, near, data.digests)
+    limits = [part.near_duplicates for part in data.parts if part.near_duplicates is not None]
+    similarity = np.maximum(similarity, min(limits, default=0.0))
     order = np.lexsort((*near.T[::-1], -similarity))
     return [
         *(

@@ -105,9 +105,8 @@ def _forecast(law: Law, factor: int, whole: CurvePoint, missed: float) -> Foreca
     gain = future - law.at(1)
     low, high = _widened(future, missed)
     interval = max(low, 0.0), min(high, 1.0)
-    if (
-        whole.accuracy == 1 and whole.interval is not None
-    ):  # no resample has an error, but other images may have errors
+    if whole.accuracy == 1 and whole.interval is not None:
+        # No resample has an error, but other images may have errors.
         interval = min(interval[0], whole.interval[0]), 1.0
     return Forecast(
         factor=factor,

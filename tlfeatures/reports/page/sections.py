@@ -27,9 +27,7 @@ from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
 from tlfeatures.names import SURELY, chance, sample_words
-from tlfeatures.reports.diagnostics import (
-    EmbeddingMap,
-)
+from tlfeatures.reports.diagnostics import EmbeddingMap
 from tlfeatures.reports.drawing.heads import HeatMapDisplay, RankingDisplay
 from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
 from tlfeatures.reports.drawing.progress_curves import LearningCurveDisplay, TrainingCurveDisplay
