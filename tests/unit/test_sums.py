@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.unit.sharded_files import InProcess, made_rows, sharded_file, write_sharded
 from tlfeatures import Model, benchmark, fit, load_dataset
+from tlfeatures.dataset.duplicates import find_near_duplicates
 from tlfeatures.errors import DatasetError
 from tlfeatures.features.file import rows_in_shards
 from tlfeatures.features.file.reader import ShardedReader
@@ -279,7 +280,8 @@ def test_small_classes_are_calibrated_in_the_usual_way(tmp_path):
 
 def test_near_duplicates_are_those_of_rows_in_memory(tmp_path, cluster):
     file = sharded_file(tmp_path / "x.h5", n=100, d=70)
-    options = {"near_duplicates": 0.01}
+    _, similarities = find_near_duplicates(load_dataset(file, near_duplicates=None).X, 0.01)
+    options = {"near_duplicates": float(similarities[4]) - 1e-6}
     found = fit(file, "lda", cluster="there", **options).data.copies
     assert len(found)
     np.testing.assert_array_equal(found, load_dataset(file, **options).copies)
