@@ -111,10 +111,13 @@ def test_the_weight_of_a_class_raises_its_share(form):
     assert share_of_ants(form, {"ant": 5.0}) > share_of_ants(form, None)
 
 
-def test_parameters_can_be_searched(quick):
-    if "coordinates" not in quick.named_steps:
-        pytest.skip("it is fitted on the columns as they are")
+WITH_COORDINATES = [form for form in FORMS if "coordinates" in quick_head(*form).named_steps]
+
+
+@pytest.mark.parametrize("form", WITH_COORDINATES)
+def test_parameters_can_be_searched(form):
     X, y = sample()
+    quick = quick_head(*form)
     search = GridSearchCV(quick, {"coordinates__n_components": [2, 8]}, cv=2).fit(X, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     best = search.best_params_["coordinates__n_components"]

@@ -207,10 +207,13 @@ sent: N s, N MB more memory of the client
 """,
 }
 DRAWN = {"extract", "memory"}  # they draw what they measured, with --plot
+LONG = {"backbones", "cluster", "page_scale", "predict", "scale", "sums"}  # half a minute or more
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in SCRIPTS]
+)
 def test_a_benchmark_prints_its_table_in_its_short_form(name, tmp_path):
     assert name in TABLES, f"say here what benchmarks/{name}.py --smoke prints"
     plot = ["--plot", "plot.png"] if name in DRAWN else []
