@@ -116,14 +116,16 @@ def near_duplicates_of_file(
     """
     header = reader.header
     done = np.flatnonzero(header.done)
+    none = FilePairs(np.empty((0, 2), np.int64), len(done))
     if header.embeddings[embedding] < LEAST_COLUMNS:
         logger.info(
             "near-duplicates are not searched, because %s has fewer than %d columns",
             embedding,
             LEAST_COLUMNS,
         )
-    if header.embeddings[embedding] < LEAST_COLUMNS or not len(done):
-        return FilePairs(np.empty((0, 2), np.int64), len(done))
+        return none
+    if not len(done):
+        return none
     digests = np.frombuffer(b"".join(header.digests[row] for row in done.tolist()), np.uint8)
     images = _Images(header.spec, embedding, header.dtype, digests.reshape(len(done), -1))
     if len(done) < KEPT_FROM:

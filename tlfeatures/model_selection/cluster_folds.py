@@ -7,21 +7,17 @@ end, the rows are sent again.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cloudpickle
 
 from tlfeatures.dataset.training_rows import TrainingRows
-from tlfeatures.errors import ClusterError
-from tlfeatures.features.cluster.client import CallsLostError, Cluster
+from tlfeatures.features.cluster.client import Cluster
+from tlfeatures.model_selection.resent_calls import SharedData, results_in_order
 from tlfeatures.model_selection.workers import do_packed_fold
 
-logger = logging.getLogger(__name__)
-
 _WORK = "fold"  # name of the work in the messages of the cluster
-_ATTEMPTS = 3  # the rows are sent at most so many times without a finished fold in between
 
 
 class ClusterFolds:
@@ -43,7 +39,7 @@ class ClusterFolds:
         return self
 
     def __exit__(self, *details: Any) -> None:
-        self._shared = None
+        self._forget()
 
     @property
     def threads(self) -> int:
@@ -61,38 +57,20 @@ class ClusterFolds:
             fold.
         """
         # Only cloudpickle can pickle a head whose class is defined in a notebook.
-        packed = [cloudpickle.dumps(call) for call in calls]
-        results: dict[int, Any] = {}
-        place = 0
-        for number, result in self._results(packed):
-            results[number] = result
-            while place in results:
-                yield results.pop(place)
-                place += 1
+        packed = [(number, cloudpickle.dumps(call)) for number, call in enumerate(calls)]
+        data = SharedData(
+            self._send,
+            self._forget,
+            "while they had the embeddings; if they had too little memory, start fewer workers on "
+            "a machine, otherwise read the workers' log",
+            "all workers that had the embeddings have ended; the embeddings are sent again",
+        )
+        return results_in_order(self._cluster, do_packed_fold, packed, data, work=_WORK)
 
-    def _results(self, packed: Sequence[bytes]) -> Iterator[tuple[int, Any]]:
-        """Yield the number of each call and its result, in the order in which the calls end."""
-        left = dict(enumerate(packed))
-        attempts = 0
-        while left:
-            try:
-                if self._shared is None:
-                    self._shared = self._cluster.scatter(vars(self._rows), work=_WORK)
-                for (number, _), result in self._cluster.map_unordered(
-                    do_packed_fold, list(left.items()), shared=self._shared, work=_WORK
-                ):
-                    del left[number]
-                    attempts = 0
-                    yield number, result
-            except CallsLostError as error:
-                self._shared = None
-                attempts += 1
-                if attempts == _ATTEMPTS:
-                    raise ClusterError(
-                        f"all workers ended {_ATTEMPTS} times while they had the embeddings; if "
-                        "they had too little memory, start fewer workers on a machine, otherwise "
-                        "read the workers' log"
-                    ) from error
-                logger.warning(
-                    "all workers that had the embeddings have ended; the embeddings are sent again"
-                )
+    def _send(self) -> Any:
+        if self._shared is None:
+            self._shared = self._cluster.scatter(vars(self._rows), work=_WORK)
+        return self._shared
+
+    def _forget(self) -> None:
+        self._shared = None

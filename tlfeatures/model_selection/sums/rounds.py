@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -10,9 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.errors import ClusterError
-from tlfeatures.features.cluster.client import CallsLostError, Cluster
+from tlfeatures.features.cluster.client import Cluster
 from tlfeatures.features.file.rows_in_shards import RowsInShards
+from tlfeatures.model_selection.resent_calls import SharedData, results_in_order
 from tlfeatures.model_selection.sums.losses import Evaluate
 from tlfeatures.model_selection.sums.moments import Codes, Floats, Moments
 from tlfeatures.model_selection.sums.worker import (
@@ -24,11 +23,9 @@ from tlfeatures.model_selection.sums.worker import (
     moments_of,
 )
 
-logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _WORK = "part of the rows"  # name of the work in the messages of the cluster
-_ATTEMPTS = 3  # data are sent at most so many times without a finished call in between
 _MOST_CALLS = 128  # of a round, so that their results don't grow with the rows
 _LEAST_ROWS = 2048  # of a call
 
@@ -125,39 +122,22 @@ class Rounds:
         DatasetError, FormatError, StoreError
             See `Call.blocks`.
         """
-        results: dict[int, Result] = {}
-        place = 0
-        for number, result in self._unordered(function, dict(own)):
-            results[number] = result
-            while place in results:
-                yield results.pop(place)
-                place += 1
+        data = SharedData(
+            lambda: self._send(own),
+            self._forget,
+            "before a part of the rows was read; read the workers' log",
+            "all workers have ended; what they need is sent again",
+        )
+        numbers = range(len(self._layout["calls"]))
+        return results_in_order(self._cluster, function, numbers, data, work=_WORK)
 
-    def _unordered(
-        self, function: Callable[[int, Shared], Result], own: dict[str, Any]
-    ) -> Iterator[tuple[int, Result]]:
-        left = dict.fromkeys(range(len(self._layout["calls"])))  # in their order
-        attempts = 0
-        while left:
-            try:
-                if self._layout_there is None:
-                    self._layout_there = self._cluster.scatter(self._layout, work=_WORK)
-                shared = [self._layout_there, self._cluster.scatter(own, work=_WORK)]
-                for number, result in self._cluster.map_unordered(
-                    function, list(left), shared=shared, work=_WORK
-                ):
-                    del left[number]
-                    attempts = 0
-                    yield number, result
-            except CallsLostError as error:
-                self._layout_there = None
-                attempts += 1
-                if attempts == _ATTEMPTS:
-                    raise ClusterError(
-                        f"all workers ended {_ATTEMPTS} times before a part of the rows was read; "
-                        "read the workers' log"
-                    ) from error
-                logger.warning("all workers have ended; what they need is sent again")
+    def _send(self, own: Mapping[str, Any]) -> list[Any]:
+        if self._layout_there is None:
+            self._layout_there = self._cluster.scatter(self._layout, work=_WORK)
+        return [self._layout_there, self._cluster.scatter(dict(own), work=_WORK)]
+
+    def _forget(self) -> None:
+        self._layout_there = None
 
 
 def _calls(X: RowsInShards, result_bytes: int) -> list[Call]:
