@@ -6,7 +6,7 @@
 The rows are made of real embeddings: a mix of two images of a class, and half of the difference of
 two other images. Each real class is divided into several by its leading principal axis. The test
 rows are made of images that no training row is made of. One thread, as in a fold. Seconds are those
-of the processor, because other work may run beside it.
+of the processor, because other programs may run at the same time.
 """
 
 from __future__ import annotations

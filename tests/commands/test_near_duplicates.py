@@ -1,4 +1,4 @@
-"""Commands that read the near-duplicates beside an embeddings file, or leave them there."""
+"""Commands that read the near-duplicates stored next to an embeddings file, or ignore them."""
 
 import json
 import shutil

@@ -237,7 +237,7 @@ def test_tuning_has_the_same_grid():
     assert all(rank.tuned for rank in result.ranking)
 
 
-# ---- which form, and what is said
+# ---- the choice of the form, and its name in the output
 
 
 def test_the_rows_of_the_dataset_decide():

@@ -1,4 +1,4 @@
-"""Near-duplicates beside an embeddings file: what is kept is what a new search finds."""
+"""Near-duplicates that are stored next to an embeddings file are those of a new search."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The file of near-duplicates beside an embeddings file. This docstring specifies it, version 1.
+"""The file of near-duplicates next to an embeddings file. This docstring specifies it, version 1.
 
 `FILE.h5.near-duplicates` saves the search for near-duplicates among the images of `FILE.h5`. It can
 be deleted at any time: the next command that needs it searches again. It consists of a header and
