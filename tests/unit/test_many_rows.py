@@ -15,6 +15,7 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.heads.block_coordinates import BlockCoordinates
 from tlfeatures.heads.blocks import conjugate
 from tlfeatures.heads.blocks import rows as block_rows
+from tlfeatures.heads.blocks.kernel import LandmarkKernel
 from tlfeatures.heads.blocks.rows import MatrixRows
 from tlfeatures.heads.classifiers import calibrated_block_ridge
 from tlfeatures.heads.coordinates import PrincipalCoordinates
@@ -97,10 +98,14 @@ def test_wide_rows_need_no_products_of_columns(name, data, monkeypatch):
     head = make_head(name, many_rows=True, **params)
     narrow = clone(head).fit(X, y).predict_proba(X_new)
     monkeypatch.setattr(block_rows, "WIDEST", 50)
+    products = block_rows.products_of
+
+    def refuse_columns(rows, *given):
+        assert isinstance(rows, LandmarkKernel), "products of columns"
+        return products(rows, *given)
+
     for module in (block_rows, calibrated_block_ridge):
-        monkeypatch.setattr(
-            module, "products_of", lambda *given: pytest.fail("products of columns")
-        )
+        monkeypatch.setattr(module, "products_of", refuse_columns)
     wide = head.fit(X, y).predict_proba(X_new)
     np.testing.assert_allclose(wide, narrow, atol=2e-3 if name in ("ridge", "lda") else 0.02)
 
@@ -113,6 +118,31 @@ def test_centroid_and_parts_of_rows_compute_no_products():
     assert not {"products", "rough_products"} & {*vars(rows.standardised), *vars(part)}
     whole = rows.standardised.products
     np.testing.assert_allclose(part.rough_products, whole * (100 / len(X)))
+
+
+def test_products_that_are_estimated_change_no_label(monkeypatch):
+    X, y, X_new, _ = sample()
+    for name in ("logreg", "linear-svm", "rbf-svm"):
+        head = make_head(name, many_rows=True)
+        exact = clone(head).fit(X, y).predict_proba(X_new)
+        with monkeypatch.context() as patch:
+            patch.setattr(block_rows, "_SAMPLED_ROWS", 1)
+            patch.setattr(block_rows, "_ROWS_OF_PRODUCTS", 1)
+            rough = head.fit(X, y).predict_proba(X_new)
+        np.testing.assert_allclose(rough, exact, atol=0.02)
+    rows = MatrixRows(np.repeat(X, 20, axis=0)).standardised
+    whole = rows.products
+    assert np.abs(block_rows.estimated_products(rows) - whole).max() < 0.2 * whole.max()
+
+
+@pytest.mark.parametrize(
+    "stored", [np.asfortranarray, np.float64, lambda X: np.repeat(X, 2, axis=1)[:, ::2]]
+)
+def test_blocks_are_the_same_however_the_matrix_is_stored(stored):
+    X, *_ = sample()
+    chosen = np.array([5, 3, *range(50, 300)])
+    blocks = MatrixRows(stored(X), chosen).blocks()
+    np.testing.assert_array_equal(np.concatenate([block.copy() for _, block in blocks]), X[chosen])
 
 
 def test_equations_that_are_not_solved_say_so(monkeypatch):
@@ -176,10 +206,10 @@ def test_more_columns_than_rows():
 def test_rows_are_read_as_they_are():
     X, *_ = sample()
     chosen = MatrixRows(X, np.arange(0, 300, 2))
-    blocks = [block for _, block in chosen.blocks()]
+    blocks = [block.copy() for _, block in chosen.blocks()]
     assert len(blocks) > 1
     np.testing.assert_array_equal(np.concatenate(blocks), X[:300:2])
-    scaled = np.concatenate([block for _, block in chosen.standardised.blocks()])
+    scaled = np.concatenate([block.copy() for _, block in chosen.standardised.blocks()])
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-4)
 

@@ -17,12 +17,12 @@ import numpy as np
 from scipy.linalg import eigh
 
 from tlfeatures.heads.blocks.rows import (
+    LEAST_ROWS,
     Floats,
     MatrixRows,
     Rows,
     Single,
-    column_means,
-    products_of,
+    estimated_products,
 )
 
 _RANK = 1e-7  # directions of the landmarks with a smaller share of the largest eigenvalue are noise
@@ -43,6 +43,7 @@ class LandmarkKernel:
     def __init__(self, rows: MatrixRows, landmarks: Single, gamma: float) -> None:
         self._rows = rows
         self.landmarks, self.gamma = landmarks, gamma
+        self._whole: LandmarkKernel | None = None
 
     @property
     def width(self) -> int:
@@ -56,14 +57,13 @@ class LandmarkKernel:
     def take(self, rows: Rows) -> LandmarkKernel:
         """Return the kernel of some of the rows."""
         part = LandmarkKernel(self._rows.take(rows), self.landmarks, self.gamma)
-        part.basis = self.basis  # it depends on the landmarks only
-        part.rough_products = self.rough_products * (len(rows) / max(len(self), 1))
+        part._whole = self
         return part
 
-    def blocks(self) -> Iterator[tuple[slice, Single]]:
+    def blocks(self, least: int = LEAST_ROWS) -> Iterator[tuple[slice, Single]]:
         """Yield the positions of some rows, and their kernel values, (rows, m), float32."""
-        step = max(1, len(self.landmarks))
-        for part, block in self._rows.blocks():
+        step = max(least, len(self.landmarks))
+        for part, block in self._rows.blocks(least):
             for start in range(0, len(block), step):
                 some = block[start : start + step]
                 first = part.start + start
@@ -81,13 +81,16 @@ class LandmarkKernel:
 
     @cached_property
     def rough_products(self) -> Floats:
-        """K'K of the kernel values K, less their means, (m, m); of a part, its share of them."""
-        means = column_means(self)
-        return products_of(self) - len(self) * np.outer(means, means)
+        """`estimated_products`; of a part of other rows, its share of theirs."""
+        if self._whole is None:
+            return estimated_products(self)
+        return self._whole.rough_products * (len(self) / max(len(self._whole), 1))
 
     @cached_property
     def basis(self) -> Floats:
         """Return B of shape (m, r) with B'KB = I for the kernel K of the landmarks."""
+        if self._whole is not None:
+            return self._whole.basis
         own = LandmarkKernel(MatrixRows(self.landmarks), self.landmarks, self.gamma)
         kernel = np.concatenate([block for _, block in own.blocks()]).astype(np.float64)
         values, vectors = eigh((kernel + kernel.T) / 2)

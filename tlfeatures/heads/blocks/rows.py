@@ -14,7 +14,10 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int_]
 
 WIDEST = 6000  # columns: their products would take more memory than the rows
-BLOCK = 2_000_000  # size of a block: 8 MB, which the cache of a processor nearly holds
+BLOCK = 2**18  # size of a block: 1 MB, which the cache of a core holds
+LEAST_ROWS = 64  # in a block
+_ROWS_OF_PRODUCTS = 1024  # in a block whose products of columns are added to those of others
+_SAMPLED_ROWS = 16  # for each column: from so many rows, products are estimated
 
 
 class Blocks(Protocol):
@@ -27,8 +30,15 @@ class Blocks(Protocol):
     def __len__(self) -> int:
         """Return the number of rows."""
 
-    def blocks(self) -> Iterator[tuple[slice, Single]]:
-        """Yield the positions of some rows, and their values of shape (rows, width), float32."""
+    def take(self, rows: Rows) -> Blocks:
+        """Return some of the rows, by their positions among these rows."""
+
+    def blocks(self, least: int = LEAST_ROWS) -> Iterator[tuple[slice, Single]]:
+        """Yield the positions of some rows, and their values of shape (rows, width), float32.
+
+        The values may change when the next block is read. All blocks but the last have at least
+        the requested number of rows.
+        """
 
 
 class MatrixRows:
@@ -81,12 +91,23 @@ class MatrixRows:
         """Return all rows as an array."""
         return self._X[self._rows]
 
-    def blocks(self) -> Iterator[tuple[slice, Single]]:
-        """Yield the positions of some rows, and a copy of their values, float32."""
-        step = max(1, BLOCK // max(self.width, 1))
+    def blocks(self, least: int = LEAST_ROWS) -> Iterator[tuple[slice, Single]]:
+        """Yield the positions of some rows, and a copy of their values; see `Blocks.blocks`."""
+        step = max(least, BLOCK // max(self.width, 1))
+        # `numpy.take` would copy a whole matrix that is not stored in this way.
+        in_place = (
+            self._X.dtype == np.float32 and self._X.flags.c_contiguous and self._X.flags.aligned
+        )
+        buffer = np.empty((min(step, len(self)), self.width), np.float32)
         for start in range(0, len(self), step):
             part = slice(start, min(start + step, len(self)))
-            yield part, np.asarray(self._X[self._rows[part]], np.float32)
+            block = buffer[: part.stop - start]
+            if in_place:
+                # Other modes than "raise" write into `out` without a copy between.
+                np.take(self._X, self._rows[part], axis=0, out=block, mode="clip")
+            else:
+                block[:] = self._X[self._rows[part]]
+            yield part, block
 
     @cached_property
     def standardised(self) -> StandardisedRows:
@@ -145,9 +166,9 @@ class StandardisedRows:
 
     @cached_property
     def rough_products(self) -> Floats:
-        """`products`; for a part of other rows, its share of theirs; computed at the first use."""
+        """`estimated_products`; of a part of other rows, its share of theirs."""
         if self._whole is None:
-            return self.products
+            return estimated_products(self)
         share = len(self) / max(len(self._whole), 1)
         return self._whole.rough_products * share
 
@@ -167,10 +188,10 @@ class StandardisedRows:
         raw = coef / self.scale
         return raw, intercept - raw @ self.mean
 
-    def blocks(self) -> Iterator[tuple[slice, Single]]:
-        """Yield the positions of some rows, and their standardised values, float32."""
+    def blocks(self, least: int = LEAST_ROWS) -> Iterator[tuple[slice, Single]]:
+        """Yield the positions of some rows, and their standardised values; see `Blocks.blocks`."""
         mean, scale = self.mean.astype(np.float32), self.scale.astype(np.float32)
-        for part, block in self._rows.blocks():
+        for part, block in self._rows.blocks(least):
             block -= mean
             block /= scale
             yield part, block
@@ -179,10 +200,22 @@ class StandardisedRows:
 def products_of(rows: Blocks, weights: Floats | None = None) -> Floats:
     """Return Z'Z of rows Z, of shape (d, d), with the rows weighted if there are weights."""
     products = np.zeros((rows.width, rows.width))
-    for part, block in rows.blocks():
+    for part, block in rows.blocks(_ROWS_OF_PRODUCTS):
         left = block if weights is None else block * weights[part, None].astype(np.float32)
         products += left.T @ block
     return products
+
+
+def estimated_products(rows: Blocks) -> Floats:
+    """Return Z'Z of rows Z, less their means, of shape (d, d), by a sample of many rows."""
+    count = min(len(rows), max(_SAMPLED_ROWS * rows.width, _ROWS_OF_PRODUCTS))
+    if count < len(rows):
+        chosen = np.random.default_rng(0).choice(len(rows), count, replace=False, shuffle=False)
+        sample = rows.take(np.sort(chosen))
+    else:
+        sample = rows
+    means = column_means(sample)
+    return (products_of(sample) - count * np.outer(means, means)) * (len(rows) / max(count, 1))
 
 
 def multiplied(rows: Blocks, vectors: Floats, weights: Floats | None = None) -> Floats:
@@ -192,7 +225,7 @@ def multiplied(rows: Blocks, vectors: Floats, weights: Floats | None = None) -> 
         right = block @ single
         if weights is not None:
             right *= weights[part, None].astype(np.float32)
-        total += block.T @ right
+        total += (right.T @ block).T
     return total
 
 

@@ -118,8 +118,8 @@ def minimised(
     weights : ndarray of shape (n,), optional
         Weights of the rows' losses.
     products : ndarray of shape (d, d), optional
-        Products of the columns of these rows, from which their means are subtracted. They decide
-        only how many steps are needed.
+        Products of the columns of these rows, from which their means are subtracted, or an estimate
+        of them. They decide only how many steps are needed.
     basis : ndarray of shape (d, r), optional
         The coefficients are `basis` times some numbers, whose squared length is penalised instead.
 
@@ -255,6 +255,6 @@ class _Passes:
                 losses = losses * self._weights[part]
                 derivatives = derivatives * self._weights[part, None]
             total += float(losses.sum(dtype=np.float64))
-            slopes += block.T @ derivatives
+            slopes += (derivatives.T @ block).T
             sums += derivatives.sum(axis=0, dtype=np.float64)
         return total, slopes, sums

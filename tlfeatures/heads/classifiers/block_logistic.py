@@ -53,7 +53,7 @@ class BlockLogistic(BaseBlockLinear):
             weights = of_class if weights is None else weights * of_class
         source, classes = rows.standardised, len(self.classes_)
         objective = Objective(log_loss, self.C, 0.05, self.tol, self.max_iter)
-        products = None if source.is_wide else source.products
+        products = None if source.is_wide else source.rough_products
         found = minimised(source, codes, classes, objective, weights=weights, products=products)
         self.coef_, self.intercept_ = source.on_columns(*found)
         return self
