@@ -209,10 +209,9 @@ def _bisected(points: NDArray[np.float32], block: int) -> NDArray[np.int64]:
         if blocks < 2:
             continue
         own = order[start:stop]
-        values = points[own]
-        _, axes = np.linalg.eigh(np.cov(values, rowvar=False))
+        _, axes = np.linalg.eigh(np.cov(points[own[_spread(len(own), _AXES_ROWS)]], rowvar=False))
         middle = blocks // 2 * block
-        own[:] = own[np.argpartition(values @ axes[:, -1], middle)]
+        own[:] = own[np.argpartition(points[own] @ axes[:, -1].astype(np.float32), middle)]
         waiting += [(start, start + middle), (start + middle, stop)]
     return order
 
