@@ -1,6 +1,6 @@
 """What is said of the probabilities of a head: how they are calibrated, on how many images.
 
-Promise: it is said in the model and on its card, and in JSON, with the log
+Promise: the model, its card and the JSON of a result say so, with the log
 loss and the calibration error of the out-of-fold probabilities.
 """
 
