@@ -169,6 +169,15 @@ def test_permuted_labels_are_no_better_than_guessing():
     assert not any("Caution" in verdict for verdict in found)
 
 
+def test_shuffled_labels_that_no_head_can_be_fitted_on_have_a_reason_without_advice():
+    data = dataset(60, signal=3)
+    data = replace(data, y=np.where(np.arange(60) < 3, "rare", data.y))
+    results = [run_benchmark(data, heads=["ridge"], cv=3, random_state=seed) for seed in range(8)]
+    reasons = {by_name(result)[PERMUTED].reason for result in results} - {None}
+    assert len(reasons) == 1
+    assert "ridge can't be fitted on shuffled labels" in reasons.pop()
+
+
 # ---- kinds of runs
 
 

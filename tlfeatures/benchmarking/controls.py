@@ -311,7 +311,8 @@ def _permuted_labels(bench: _Bench, control: Control) -> Control:
         with Trainer(replace(data, y=y)) as trainer:
             results = trainer.map(fit_and_score, tasks, 1.0, np.array(bench.scorer.classes), None)
     except ParameterError as error:
-        raise _NotComputedError(str(error)) from error
+        # The error's advice, as to choose another head, is about labels that are not shuffled.
+        raise _NotComputedError(_too_few(name)) from error
     predicted = np.full(len(y), -1)
     for (_, test), result in zip(bench.folds, results, strict=True):
         predicted[test] = result[name].predicted
@@ -320,6 +321,14 @@ def _permuted_labels(bench: _Bench, control: Control) -> Control:
     scored = bench.scored(replace(control, about=about), predicted, codes)
     guessing = np.bincount(codes).max() / len(codes)
     return replace(scored, beaten=scored.beaten and not scored.is_surely_above(guessing))
+
+
+def _too_few(name: str) -> str:
+    # The same head was fitted on the true labels, which folds divide evenly.
+    return (
+        f"{name} can't be fitted on shuffled labels, because a class has too few training images "
+        "in one of the folds"
+    )
 
 
 def permuted(
