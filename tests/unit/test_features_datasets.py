@@ -142,6 +142,13 @@ def test_features_of_another_width_or_name_are_refused(photos, tmp_path):
         model.predict_features(X[:, :5])
     with pytest.raises(ModelError, match=r"new\.npz has 5 columns, but the model needs the 6"):
         model.predict_features(new_features(tmp_path, X[:, :5]))
+    import_features(new_features(tmp_path, X[:, :5]), tmp_path / "a.h5", backbone_name="one")
+    message = r"a\.h5 has 5 columns, but the model needs the 6 of features; give embeddings"
+    with pytest.raises(ModelError, match=message):
+        model.predict_features(tmp_path / "a.h5")
+    labels = {f"n{row}": label for row, label in enumerate(Y)}
+    with pytest.raises(ModelError, match=message):
+        model.evaluate(tmp_path / "a.h5", labels=labels)
     with pytest.raises(ParameterError, match="not finite"):
         model.predict_features(np.full((1, 6), np.nan))
     import_features(tmp_path / "train.npz", tmp_path / "b.h5", backbone_name="two")

@@ -89,7 +89,8 @@ def check_columns_of(model: FittedHead, X: Rows, named: object) -> None:
     if X.shape[1] != model.info["columns"]:
         raise ModelError(
             f"{named} has {X.shape[1]:,} columns, but the model needs the "
-            f"{model.info['columns']:,} of {model.embedding}"
+            f"{model.info['columns']:,} of {model.embedding}; give embeddings that were computed "
+            "in the same way as those that the model was fitted on"
         )
 
 

@@ -28,6 +28,7 @@ from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.sources.spelling import normalize_name
 from tlfeatures.models.backbone_facts import check_same_settings
 from tlfeatures.models.embedding_run import ModelEmbedder, ModelRun, check_width, widths_of
+from tlfeatures.models.feature_input import check_columns_of
 from tlfeatures.models.fitted_head import FittedHead
 from tlfeatures.models.labelling import VALUE_RANGE
 from tlfeatures.names import counted, shortened, some_of
@@ -131,6 +132,7 @@ def embeddings_of_dataset(
     remedy = f"give the images instead of the {'Dataset' if is_dataset else 'file'}"
     for part, own in zip(data.parts, model.backbones, strict=True):
         check_same_settings(part.spec, own.spec, data.file, remedy)
+    check_columns_of(model, data.X, data.file)
     data = replace(data, y=spelled_like_classes(model, data.y), variants=None, looks=None)
     _check_classes(model, data.y, data.file)
     if data.digests is None or model.digests is None:
