@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tlfeatures.cli.number_types import WholeNumber
 from tlfeatures.cli.run_options import Function, combine, seed_option
 
 ONE_HEAD = "logreg|linear-svm|rbf-svm|gradient-boosting|knn|centroid|ridge|lda|mlp|dummy"
@@ -58,7 +59,7 @@ _CROSS_VALIDATION = (
     "head that is trained on the other folds (cross-validation)."
 )
 folds_option = click.option(
-    "--cv", type=int, metavar="N", default=5, show_default=True, help=_CROSS_VALIDATION
+    "--cv", type=WholeNumber(), metavar="N", default=5, show_default=True, help=_CROSS_VALIDATION
 )
 folds_or_groups_option = click.option(
     "--cv",
@@ -153,7 +154,7 @@ head_options = combine(
     params_option,
     click.option(
         "--scale-from",
-        type=click.IntRange(min=0),
+        type=WholeNumber(min=0),
         metavar="N",
         default=_MANY_ROWS,
         show_default=True,

@@ -21,6 +21,7 @@ from tlfeatures.cli.head_options import (
     sample_option,
 )
 from tlfeatures.cli.label_options import dataset_options, embedding_option, variants_option
+from tlfeatures.cli.number_types import WholeNumber
 from tlfeatures.cli.run_options import (
     check_page,
     cluster_options,
@@ -139,7 +140,7 @@ def fit(
 @head_options
 @click.option(
     "--repeats",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="N",
     default=1,
     show_default=True,
@@ -213,7 +214,7 @@ def benchmark(
 @random_state_option
 @click.option(
     "--top",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     metavar="N",
     default=20,
     show_default=True,

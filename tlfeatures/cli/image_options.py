@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tlfeatures.cli.number_types import WholeNumber
 from tlfeatures.cli.run_options import combine
 from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE, POOLINGS
 
@@ -88,7 +89,7 @@ backbone_options = combine(
     ),
     click.option(
         "--augment",
-        type=click.IntRange(min=0),
+        type=WholeNumber(min=0),
         metavar="N",
         help="Also embed N variants of each image, which are randomly rotated, zoomed and "
         "mirrored. Heads are also trained on the variants of their training images. They are "
@@ -105,7 +106,7 @@ backbone_options = combine(
     ),
     click.option(
         "--random-state",
-        type=click.IntRange(min=0),
+        type=WholeNumber(min=0),
         metavar="N",
         help="Seed of the random numbers for --weights random.  [default: 0]",
     ),
@@ -130,7 +131,7 @@ class _BatchSize(click.ParamType):  # type: ignore[type-arg]
         if value == "auto":
             return "auto"
         try:
-            return click.IntRange(min=1).convert(value, param, ctx)
+            return WholeNumber(min=1).convert(value, param, ctx)
         except click.BadParameter:
             self.fail(f"{value!r} is neither a whole number of at least 1 nor auto", param, ctx)
 
@@ -146,7 +147,7 @@ batch_size_option = click.option(
 )
 max_pixels_option = click.option(
     "--max-pixels",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=178_956_970,
     show_default=True,
     metavar="N",

@@ -15,6 +15,7 @@ from tlfeatures.cli.image_options import (
     weights_option,
 )
 from tlfeatures.cli.label_options import columns_option, images_option
+from tlfeatures.cli.number_types import WholeNumber
 from tlfeatures.cli.run_options import cluster_options, command, json_option, pop_cluster
 from tlfeatures.terminal.embeddings_text import (
     render_extraction,
@@ -109,7 +110,7 @@ def extract(
 )
 @click.option(
     "--sample",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     default=16,
     show_default=True,
     metavar="N",

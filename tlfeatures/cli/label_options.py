@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tlfeatures.cli.number_types import WholeNumber
 from tlfeatures.cli.run_options import Function, combine
 from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE
 
@@ -24,7 +25,7 @@ embedding_option = click.option(
 )
 variants_option = click.option(
     "--variants",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     metavar="N",
     help="Also train on the first N variants (randomly changed copies) of each training image, if "
     "FILE.h5 has variants; see `tlfeatures extract --augment`.  [default: all in the file]",
@@ -113,7 +114,7 @@ label_options = combine(
     ),
     click.option(
         "--label-level",
-        type=int,
+        type=WholeNumber(),
         metavar="N",
         help="Which folder in an image's path is the label: 1 is the top folder, 2 the folder "
         "inside it, -1 the folder that holds the image.  [default: 1, or 2 below train, val and "

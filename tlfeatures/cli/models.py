@@ -22,6 +22,7 @@ from tlfeatures.cli.label_options import (
     folder_option,
     images_option,
 )
+from tlfeatures.cli.number_types import Number
 from tlfeatures.cli.run_options import check_page, command, json_option, seed_option
 from tlfeatures.errors import ParameterError
 from tlfeatures.terminal.exits import SOME_UNREADABLE, exit_for_failures
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--min-confidence",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0,
     show_default=True,
     metavar="P",
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--coverage",
-    type=float,
+    type=Number(),
     metavar="C",
     help="Add the column label_set: a set of labels, separated by |. Of 100 images like the "
     "training images, the sets of about 95 hold the right label if C is 0.95. An easy image has "

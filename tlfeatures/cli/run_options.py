@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from tlfeatures.cli.number_types import WholeNumber
 from tlfeatures.errors import ParameterError
 from tlfeatures.terminal.exits import Command
 
@@ -52,7 +53,7 @@ def seed_option(purpose: str) -> Callable[[Function], Function]:
     """Create the option --random-state. `purpose` says what the numbers are for."""
     return click.option(
         "--random-state",
-        type=click.IntRange(0, 2**31 - 1),
+        type=WholeNumber(0, 2**31 - 1),
         metavar="N",
         default=0,
         show_default=True,
@@ -64,7 +65,7 @@ def n_jobs_option(default: int) -> Callable[[Function], Function]:
     """Give the option --n-jobs."""
     return click.option(
         "--n-jobs",
-        type=int,
+        type=WholeNumber(),
         metavar="N",
         default=default,
         show_default=True,
