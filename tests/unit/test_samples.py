@@ -115,6 +115,18 @@ def test_a_learning_curve_of_a_sample_says_so():
     assert learning_curve(data, "lda", cv=2, sizes=[5]).sample is None
 
 
+def test_a_sample_that_is_larger_than_requested_says_why():
+    data = replace(dataset(300), split=None)
+    result = audit(data, head="lda", cv=3, sample=5)
+    curve = learning_curve(data, "lda", cv=2, sample=5)
+    for sample, text in (
+        (result.sample, render_audit(result)),
+        (curve.sample, render_learning_curve(curve)),
+    ):
+        assert 20 <= sample < 300
+        assert f"a sample of {sample} of the 300 images (each class has its share, but at" in text
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("all", None), ("20", 20), ("0", SystemExit), ("a", SystemExit)]
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tlfeatures.names import counted, sample_words
-from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS
+from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS, SAMPLING
 from tlfeatures.terminal.tables import table
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def render_audit(result: Audit, top: int = 20) -> str:
     if result.sample is not None:
         lines.append(
             f"labels and outliers are those of {sample_words(result.sample, result.images)} "
-            "(--sample all: all); copies and unreadable images are those of all"
+            f"({SAMPLING}); copies and unreadable images are those of all"
         )
     if result.weights == "random":
         lines.append(RANDOM_WEIGHTS)

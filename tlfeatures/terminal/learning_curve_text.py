@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tlfeatures.names import number, sample_words
-from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS, images_line, trained_on
+from tlfeatures.terminal.shared_lines import RANDOM_WEIGHTS, SAMPLING, images_line, trained_on
 from tlfeatures.terminal.tables import filled, interval, table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def render_learning_curve(curve: LearningCurve) -> str:
         f"all sizes tested on the same images{trained_on(curve.variants)}",
     ]
     if curve.sample is not None:
-        lines.append(f"measured on {sample_words(curve.sample, curve.images)} (--sample all: all)")
+        lines.append(f"measured on {sample_words(curve.sample, curve.images)} ({SAMPLING})")
     if curve.weights == "random":
         lines.append(RANDOM_WEIGHTS)
     low, high = min(_bounds(p)[0] for p in points), max(_bounds(p)[1] for p in points)

@@ -8,6 +8,12 @@ from tlfeatures.names import counted, folds_in_words, some_of
 
 RANDOM_WEIGHTS = "A backbone has RANDOM weights: it has learned nothing from ImageNet."
 
+#: What decides how many images a sample has, and how to do without one.
+SAMPLING = (
+    "each class has its share, but at least 10 images or groups, and small groups are kept whole; "
+    "--sample all: all images"
+)
+
 _SPLITS = {"val": "fitted on train, tested on val", "test": "fitted on train, tested on test"}
 
 
