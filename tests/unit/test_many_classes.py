@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from tests.unit.data import dataset
-from tlfeatures import benchmark, load_benchmark, write_predictions
+from tlfeatures import benchmark, fit, load_benchmark, report, write_predictions
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
 from tlfeatures.metrics.confusion import ConfusedPair, Confusion, count_pairs
 from tlfeatures.model_selection.cross_validation import cross_validate
+from tlfeatures.reports.page.contents import OPTIONAL
 from tlfeatures.reports.page.errors_section import confusion_matrix
+from tlfeatures.terminal.model_text import render_evaluation
 from tlfeatures.terminal.predictions_text import render_predictions
 
 CLASSES = [f"c{code:03d}" for code in range(120)]
@@ -143,3 +145,32 @@ def test_a_csv_table_has_two_probabilities_and_a_parquet_table_all(finished, tmp
     assert ".parquet gives" not in render_predictions(whole)
     table = read_table(tmp_path / "t.parquet")
     assert len([name for name in table.column_names if name.startswith("p_")]) == 120
+
+
+@pytest.fixture(scope="module")
+def separable():
+    """A dataset of 120 classes that a head tells without an error."""
+    data, random = many(), np.random.default_rng(0)
+    means = random.normal(size=(120, 12))
+    data.X[:] = np.tile(means, (4, 1)) + 0.01 * random.normal(size=(480, 12))
+    return data
+
+
+def test_without_an_error_evaluate_has_no_table_of_confused_classes(separable, tmp_path):
+    fitted = fit(separable[:360], "centroid", cv=3, n_jobs=1, model=tmp_path / "m.model")
+    result = fitted.model.evaluate(separable[360:])
+    assert result.scores["accuracy"]["score"] == 1
+    text = render_evaluation(result)
+    assert text.endswith("\nno tested image is classified wrongly")
+    assert "confused" not in text
+
+
+def test_without_an_error_the_page_has_no_table_of_confused_classes(separable, finished, tmp_path):
+    right = benchmark(separable, "centroid", cv=2, n_jobs=1)
+    for name, result, shown in ("right", right, 0), ("wrong", finished, 1):
+        report(result, tmp_path / f"{name}.html", without=OPTIONAL)
+        page = (tmp_path / f"{name}.html").read_text()
+        assert page.count('aria-label="Table of confused classes"') == shown
+        assert page.count("Choose a number in the table") == shown
+        assert ": 0 of 480 images are classified wrongly" in page or shown
+        assert 'aria-label="Table of classes"' in page

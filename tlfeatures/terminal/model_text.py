@@ -72,6 +72,8 @@ def _confusion_table(confusion: Confusion) -> str:
     """Write the confusion matrix, or of more than 100 classes the most confused pairs."""
     if confusion.is_large:
         shown = confusion.confused(_PAIRS)
+        if not shown:
+            return "no tested image is classified wrongly"
         rows = [
             [pair.true, pair.predicted, f"{pair.images:,}", percent(pair.share)] for pair in shown
         ]
