@@ -118,6 +118,25 @@ def sample_words(sample: int | None, images: int) -> str:
     return f"a sample of {sample:,} of the {images:,} images"
 
 
+def missing_lines(missing: Iterable[tuple[str, str, str | None]]) -> list[str]:
+    """Give a line for each reason why scores or intervals are none.
+
+    Parameters
+    ----------
+    missing : iterable of (head, score or interval, reason)
+    """
+    heads: dict[tuple[str, str], list[str]] = {}
+    for head, what, reason in missing:
+        heads.setdefault((what, reason or "not defined"), []).append(head)
+    together: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (what, reason), of in heads.items():
+        together.setdefault((reason, tuple(of)), []).append(what)
+    return [
+        f"no {', no '.join(what)}{f' of {some_of(of, 6)}' if any(of) else ''}: {reason}"
+        for (reason, of), what in together.items()
+    ]
+
+
 #: Words for whether something is surely so; None if it can't be known.
 SURELY = {True: "yes", False: "not surely", None: "unknown"}
 

@@ -1,6 +1,7 @@
 """Scores where a known class has no tested image, and the reason of each score that is none."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from tests.fakes import write_image
 from tests.unit.data import dataset
 from tests.unit.simulations import scored_case
-from tlfeatures import cross_validate, extract, fit, make_head
+from tlfeatures import benchmark, cross_validate, extract, fit, make_head, report
 from tlfeatures.cli import main
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.bootstrap_scorer import BootstrapScorer, HeadPredictions
@@ -23,6 +24,7 @@ from tlfeatures.metrics.intervals import score_intervals
 from tlfeatures.metrics.resampling import resample_counts
 from tlfeatures.metrics.scores import pooled_scores
 from tlfeatures.models.evaluate import evaluate
+from tlfeatures.reports.page.contents import OPTIONAL
 from tlfeatures.terminal.fit_text import render_fit
 
 
@@ -49,6 +51,17 @@ def test_a_head_without_a_score_has_its_own_reason_though_the_best_has_no_interv
     assert "every resample" in best.scores["roc_auc"]["reason"]
     assert (best.standing, other.standing) == ("best", "untested")
     assert other.reason == "the head gives no probabilities"
+
+
+def test_the_page_gives_the_reason_of_a_missing_interval_below_the_table(tmp_path):
+    found = benchmark(dataset(n=100, signal=60), ["logreg", "dummy"], cv=2, n_jobs=1)
+    report(found, tmp_path / "r.html", without=OPTIONAL)
+    page = (tmp_path / "r.html").read_text()
+    reason = "every resample of the 100 images gives the same score"
+    assert f'<p class="note">No interval of ROC AUC of logreg, dummy: {reason}.</p>' in page
+    (heads,) = re.findall(r'aria-label="Table of heads".*?</table>', page, re.DOTALL)
+    assert "no interval" in heads
+    assert reason not in heads
 
 
 # ---- macro F1 over the classes that there are

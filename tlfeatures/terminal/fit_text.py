@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlfeatures.names import number, percent
+from tlfeatures.names import missing_lines, number, percent
 from tlfeatures.terminal.controls_text import controls_lines
 from tlfeatures.terminal.ranking_text import ranking_lines, verdict_lines
 from tlfeatures.terminal.shared_lines import (
     RANDOM_WEIGHTS,
     averages_line,
     images_line,
-    missing_lines,
     trained_on,
     validation,
 )

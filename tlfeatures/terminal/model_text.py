@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tlfeatures.names import counted, number, percent
+from tlfeatures.names import counted, missing_lines, number, percent
 from tlfeatures.terminal.groups_text import group_lines
 from tlfeatures.terminal.shared_lines import (
     RANDOM_WEIGHTS,
     averages_line,
     first_names,
-    missing_lines,
 )
 from tlfeatures.terminal.tables import score_words, spread, table
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tlfeatures.names import chance, counted, number
+from tlfeatures.names import chance, counted, missing_lines, number
 from tlfeatures.terminal.groups_text import group_lines
-from tlfeatures.terminal.shared_lines import missing_lines
 from tlfeatures.terminal.tables import filled, score_words, spread, table
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from tlfeatures.names import counted, folds_in_words, some_of
 
 RANDOM_WEIGHTS = "A backbone has RANDOM weights: it has learned nothing from ImageNet."
@@ -55,22 +53,3 @@ def averages_line(tested: int, classes: int) -> str:
         f"{tested} of {classes} classes have tested images; balanced accuracy and macro F1 are "
         "averages over these classes"
     )
-
-
-def missing_lines(missing: Iterable[tuple[str, str, str | None]]) -> list[str]:
-    """Give a line for each reason why scores or intervals are none.
-
-    Parameters
-    ----------
-    missing : iterable of (head, score or interval, reason)
-    """
-    heads: dict[tuple[str, str], list[str]] = {}
-    for head, what, reason in missing:
-        heads.setdefault((what, reason or "not defined"), []).append(head)
-    together: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (what, reason), of in heads.items():
-        together.setdefault((reason, tuple(of)), []).append(what)
-    return [
-        f"no {', no '.join(what)}{f' of {first_names(list(of))}' if any(of) else ''}: {reason}"
-        for (reason, of), what in together.items()
-    ]

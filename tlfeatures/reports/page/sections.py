@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from tlfeatures.metrics.scores import (
 from tlfeatures.model_selection.audit.results import Audit, Finding
 from tlfeatures.model_selection.learning_curve.results import LearningCurve
 from tlfeatures.model_selection.training_curve import TrainingCurve
-from tlfeatures.names import SURELY, chance, sample_words
+from tlfeatures.names import SURELY, chance, missing_lines, sample_words
 from tlfeatures.reports.diagnostics import EmbeddingMap
 from tlfeatures.reports.drawing.heads import HeatMapDisplay, RankingDisplay
 from tlfeatures.reports.drawing.image_map import EmbeddingMapDisplay
@@ -61,6 +61,7 @@ def ranking(comparison: Comparison) -> dict[str, Any]:
         "rows": [_ranked(rank, names) for rank in rows],
         "embeddings": len({rank.embedding for rank in rows}) > 1,
         "intervals": intervals,
+        "missing": missing_lines(_missing(rows, names)),
         "spread": comparison.folds > 1,
         "test": comparison.test_method,
         "tested": len(rows) > 1,
@@ -119,16 +120,28 @@ def _difference(value: float | None, scoring: str) -> str:
 def _score(name: str, facts: PooledScore | None) -> dict[str, Any]:
     """Return a score as a value and as text, and its interval as text.
 
-    Without an interval, the range between groups or the reason is given in its place. All are
-    empty if the head does not have this score.
+    Without an interval, the range between groups is given in its place, or else "no interval". All
+    are empty if the head does not have this score.
     """
     if facts is None:
         return {"value": None, "text": "", "interval": ""}
+    without = "" if facts["score"] is None else "no interval"
     return {
         "value": facts["score"],
         "text": score_text(name, facts["score"]) or "none",
-        "interval": spread_text(name, facts) or facts.get("reason") or "",
+        "interval": spread_text(name, facts) or without,
     }
+
+
+def _missing(rows: Sequence[Rank], names: Sequence[str]) -> Iterator[tuple[str, str, str | None]]:
+    """Give head, score and reason of each score and each interval that is none."""
+    for rank in rows:
+        for name in names:
+            record = rank.scores.get(name)
+            if record is not None and not spread_text(name, record):
+                words = score_name(name)
+                of_score = record["score"] is None
+                yield rank.label, words if of_score else f"interval of {words}", record["reason"]
 
 
 def controls(comparison: Comparison) -> dict[str, Any] | None:
@@ -139,7 +152,8 @@ def controls(comparison: Comparison) -> dict[str, Any] | None:
             "knows": control.about,
             "value": control.score,
             "text": score_text("accuracy", control.score) or "none",
-            "interval": bounds_text("accuracy", control.interval) or control.reason or "",
+            "interval": bounds_text("accuracy", control.interval) or "",
+            "reason": control.reason or "",
             "better": SURELY[control.beaten],
             "meaning": MEANINGS[control.name],
         }
