@@ -2,13 +2,11 @@
 
     python benchmarks/near_duplicates_scale.py [FILE.h5 ...] [--rows 20000 100000] [--smoke]
 
-The rows are made of the embeddings of the files: random mixtures of the images of each class, with
-the classes' means and covariances, of which 1 % are near-duplicates. Their distances are spread as
-those of real images are. They are written to a memory map. For each number of rows, it prints the
-time of the search, its memory beyond the rows, and the time of a comparison of all pairs, which is
-measured on some of the blocks. Up to `--checked` rows, all pairs are compared, and the pairs must
-be the same, as they must be among the real rows. At last, images are added to a file of as many
-rows as the last number says.
+The rows are made of the embeddings of the files (`write_mixtures` of made_rows.py). For each number
+of rows, it prints the time of the search, its memory beyond the rows, and the time of a comparison
+of all pairs, which is measured on some of the blocks. Up to `--checked` rows, all pairs are
+compared, and the pairs must be the same, as they must be among the real rows. At last, images are
+added to a file of as many rows as the last number says.
 """
 
 from __future__ import annotations
@@ -24,18 +22,17 @@ from typing import Any
 
 import numpy as np
 from common import parse
+from made_rows import real_classes, write_mixtures
 
 from tlfeatures import import_features
 from tlfeatures.dataset import stored_duplicates
 from tlfeatures.dataset.distances import pair_distances, unit_roots, usable_rows
 from tlfeatures.dataset.duplicates import find_near_duplicates
-from tlfeatures.dataset.load import load_dataset
 from tlfeatures.dataset.scales import row_scales, sample_rows
 from tlfeatures.dataset.stored_duplicates import near_duplicates_of_file
 from tlfeatures.features.file.reader import open_embeddings
 
 BLOCK = 1024
-SPREAD = 1.2  # of mixtures; with 1, they are a little nearer to each other than images are
 
 
 def main() -> None:
@@ -51,47 +48,10 @@ def main() -> None:
     compare("real", np.concatenate(classes), arguments.limit, check=True)
     with tempfile.TemporaryDirectory() as folder:
         for number, count in enumerate(arguments.rows):
-            X = made(classes, count, Path(folder) / f"{number}.npy")
+            X = write_mixtures(classes, count, Path(folder) / f"{number}.npy")
             compare("made", X, arguments.limit, check=count <= arguments.checked)
         if arguments.added:
             add(classes, arguments.rows[-1], arguments.added, arguments.limit, Path(folder))
-
-
-# ---- rows
-
-
-def real_classes(files: list[Path]) -> list[np.ndarray]:
-    """Give the embeddings of each class of some files, or made-up ones."""
-    if files:
-        sets = [load_dataset(file, near_duplicates=None) for file in files]
-        return [data.X[data.y == label] for data in sets for label in data.classes]
-    random = np.random.default_rng(0)
-    axes = random.normal(size=(40, 512)) * np.geomspace(3, 0.3, 40)[:, None]
-    return [
-        np.maximum(random.normal(size=(400, 40)) @ axes + random.normal(size=512), 0).astype("f4")
-        for _ in range(4)
-    ]
-
-
-def made(classes: list[np.ndarray], count: int, path: Path, seed: int = 0) -> np.ndarray:
-    """Write rows of random mixtures to a memory map."""
-    random = np.random.default_rng(seed)
-    columns = classes[0].shape[1]
-    X = np.lib.format.open_memmap(path, "w+", np.float32, (count, columns))
-    roots = [np.sqrt(rows) for rows in classes]
-    for start in range(0, count, 10_000):
-        part = X[start : start + 10_000]
-        of = random.integers(len(roots), size=len(part))
-        for label, own in enumerate(roots):
-            mean = own.mean(axis=0)
-            weights = random.standard_normal(((of == label).sum(), len(own)), dtype=np.float32)
-            mixed = weights @ ((own - mean) * np.float32(SPREAD / np.sqrt(len(own))))
-            part[of == label] = np.maximum(mean + mixed, 0) ** 2
-        copies = max(1, len(part) // 100)
-        change = 1 + 0.3 * random.standard_normal((copies, columns), dtype=np.float32)
-        sources = random.integers(start + len(part), size=copies)
-        part[random.choice(len(part), copies, replace=False)] = np.maximum(X[sources] * change, 0)
-    return X
 
 
 # ---- the search, and all pairs
@@ -143,7 +103,7 @@ def all_pairs(X: np.ndarray, scales: np.ndarray, limit: float, starts: Any) -> s
 
 def add(classes: list[np.ndarray], count: int, added: int, limit: float, folder: Path) -> None:
     """Search in a file, in the file with more images, and in the same file again."""
-    X = np.array(made(classes, count + added, folder / "added.npy", seed=1))
+    X = np.array(write_mixtures(classes, count + added, folder / "added.npy", seed=1))
     stored_duplicates.KEPT_FROM = 0
     for number, what in ((count, "first"), (count + added, "added"), (count + added, "again")):
         file = folder / "x.h5"

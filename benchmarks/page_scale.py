@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from common import parse, run_once
+from made_rows import rows_around_means
 
 HEADS = ["centroid", "ridge"]
 
@@ -59,14 +60,9 @@ def measure(folder: Path, images: int, classes: int, columns: int, heads: list[s
 
 
 def write_features(path: Path, images: int, classes: int, columns: int) -> None:
-    """Write rows around the means of their classes, which are of different sizes."""
-    random = np.random.default_rng(0)
-    means = random.normal(size=(classes, columns)) * (random.random((classes, columns)) < 0.3)
-    codes = np.sort(np.arange(images) % classes)
-    features = means[codes] + random.normal(size=(images, columns)) * 0.8
-    labels = np.array([f"species number {code:04d}" for code in range(classes)])[codes]
+    features, labels = rows_around_means(images, classes, columns)
     ids = np.array([f"{label}/image_{row:06d}.jpg" for row, label in enumerate(labels)])
-    np.savez(path, features=features.astype(np.float32), ids=ids, labels=labels)
+    np.savez(path, features=features, ids=ids, labels=labels)
 
 
 if __name__ == "__main__":
