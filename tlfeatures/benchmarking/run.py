@@ -102,7 +102,8 @@ def benchmark(
         Seed of folds, heads and resamples.
     scale_from : int
         Number of training rows (images and their variants) from which the heads that are given by
-        name have their forms for many rows, see `tlfeatures.heads.forms`.
+        name have their forms for many rows, see `tlfeatures.heads.forms`; 20,000 by default. 0:
+        always these forms; a number above that of the rows: the exact heads.
     cluster : str or distributed.Client, optional
         A Dask cluster whose workers fit the folds, instead of `n_jobs` processes: the address of
         a scheduler, "local" to start one on this machine, or a client. It does not change the

@@ -161,8 +161,8 @@ head_options = combine(
         help="Number of training rows (images and their variants) from which heads have their "
         "forms for many rows: rbf-svm approximates its kernel by 1,000 landmarks, linear-svm has "
         "the squared hinge loss, and the other heads are computed in blocks of rows with the same "
-        "result. A number above that of your rows keeps the exact heads, whose time and memory "
-        "grow with the square of the number of rows.",
+        "result. 0 always takes these forms. A number above that of your rows keeps the exact "
+        "heads, whose time and memory grow with the square of the number of rows.",
     ),
     random_state_option,
 )

@@ -27,7 +27,7 @@ def has_many_rows(rows: int, scale_from: int = MANY_ROWS) -> bool:
     rows : int
         Number of training rows of the dataset: its images and their variants.
     scale_from : int
-        Smallest number of rows for these forms.
+        Smallest number of training rows (images and their variants) for these forms.
 
     Raises
     ------

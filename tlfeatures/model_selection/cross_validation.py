@@ -80,7 +80,8 @@ def cross_validate(
         Seed of the shuffling, of a head that is given by its name, and of the resamples.
     scale_from : int
         Number of training rows (images and their variants) from which a head that is given by its
-        name has its form for many rows, see `tlfeatures.heads.forms`.
+        name has its form for many rows, see `tlfeatures.heads.forms`; 20,000 by default. 0: always
+        this form; a number above that of the rows: the exact head.
     trainer : Trainer, optional
         An open trainer of the dataset. It is used instead of `n_jobs`.
 

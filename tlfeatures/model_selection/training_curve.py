@@ -221,7 +221,8 @@ def training_curve(
         Seed of the folds and, if it is given by name, of the head.
     scale_from : int
         Number of training rows (images and their variants) from which a head that is given by its
-        name has its form for many rows, see `tlfeatures.heads.forms`.
+        name has its form for many rows, see `tlfeatures.heads.forms`; 20,000 by default. 0: always
+        this form; a number above that of the rows: the exact head.
     progress : bool or callable of (done, total), optional
         Counts folds. See `extract`.
 

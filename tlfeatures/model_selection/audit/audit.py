@@ -147,10 +147,11 @@ def audit(
     cv : int
         Number of folds. Each class needs at least as many images. Given splits are ignored.
     sample : int or None
-        Approximate number of images whose labels are judged and among which outliers are searched.
-        Of more images, a stratified sample is drawn, which may be up to twice as large to keep
-        groups whole, see `tlfeatures.dataset.samples`; images with a copy in another class are
-        added. Copies and unreadable images are those of all images. None: all images.
+        Approximate number of images whose labels are judged and among which outliers are searched,
+        5,000 by default. Of more images, a stratified sample is drawn, with at least 10 images of
+        each class. It may be up to twice as large to keep groups whole, see
+        `tlfeatures.dataset.samples`; images with a copy in another class are added. Copies and
+        unreadable images are those of all images. None: all images.
     n_jobs : int or None
         Number of folds that are fitted at the same time. It does not change the result.
     random_state : int or None

@@ -108,16 +108,17 @@ def learning_curve(
     params : mapping, optional
         Parameters of a head that is given by name, see `make_head`.
     sample : int or None
-        Approximate number of images that are used. Of more images, a stratified sample is drawn,
-        which may be up to twice as large to keep groups whole, see `tlfeatures.dataset.samples`.
-        None: all images.
+        Approximate number of images that are used, 5,000 by default. Of more images, a stratified
+        sample is drawn, with at least 10 images of each class. It may be up to twice as large to
+        keep groups whole, see `tlfeatures.dataset.samples`. None: all images.
     n_jobs : int or None
         Number of fits at the same time, each on one thread. It does not change the results.
     random_state : int or None
         Seed of sample, folds, subsets, resamples and, if it is given by name, of the head.
     scale_from : int
         Number of training rows (images and their variants) from which a head that is given by its
-        name has its form for many rows, also in smaller subsets, see `tlfeatures.heads.forms`.
+        name has its form for many rows, also in smaller subsets, see `tlfeatures.heads.forms`;
+        20,000 by default. 0: always this form; a number above that of the rows: the exact head.
     progress : bool or callable of (done, total), optional
         Counts fits. See `extract`.
 
