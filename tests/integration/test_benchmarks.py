@@ -3,6 +3,7 @@
 Promise: `make bench` prints the speeds of your machine.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -206,7 +207,7 @@ sent: N s, N MB more memory of the client
  accuracy: ridge N, lda N, centroid N, logreg N
 """,
 }
-DRAWN = {"extract", "memory"}  # they draw what they measured, with --plot
+DRAWN = {"extract", "memory", "scale"}  # they draw what they measured, with --plot
 LONG = {"backbones", "cluster", "page_scale", "predict", "scale", "sums"}  # half a minute or more
 
 
@@ -231,6 +232,27 @@ def test_a_benchmark_prints_its_table_in_its_short_form(name, tmp_path):
         pattern = as_pattern(row)
         assert any(pattern.fullmatch(line) for line in lines), f"no {row!r} in\n{done.stdout}"
     assert [path.name for path in tmp_path.iterdir()] == plot[1:]
+
+
+@pytest.mark.integration
+def test_growth_is_that_of_earlier_runs_between_the_last_two_sizes(tmp_path):
+    seconds = {("fit", 1000): 5, ("fit", 10_000): 10, ("fit", 40_000): 40, ("report", 40_000): 3}
+    for name, runs in {"a": 1, "b": 2}.items():
+        lines = [
+            json.dumps({"command": command, "rows": rows, "seconds": number * runs, "megabytes": 9})
+            for (command, rows), number in seconds.items()
+        ]
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    done = subprocess.run(
+        [sys.executable, FOLDER / "scale.py", "--from", "a", "b", "--plot", "plot.png"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.stdout == "growth of fit, 10,000 to 40,000 rows: 1.00\n", done.stderr
+    assert (tmp_path / "plot.png").stat().st_size > 0
 
 
 def as_pattern(row: str) -> re.Pattern[str]:
