@@ -102,6 +102,8 @@ def find_rows(
     if any(row.split for row in rows):
         return rows
     splits = [row.split for row in labels_from_folders(ids)]
+    if not any(splits):
+        return rows
     return [LabelRow(row.label, row.group, split) for row, split in zip(rows, splits, strict=True)]
 
 
@@ -202,16 +204,16 @@ def warn_of_names(labels: Iterable[str], groups: Iterable[str] | None) -> None:
 
 
 def _of_items(items: Iterable[tuple[Any, Any]]) -> list[Entry]:
-    rows: dict[str, LabelRow] = {}  # many images share few labels
+    rows: dict[str | LabelRow, LabelRow] = {}  # many images share few labels
     entries = []
     for id_, value in items:
-        if type(value) is not str:
-            row = _row_of(value)
+        if type(value) is str or type(value) is LabelRow:
+            row = rows.get(value)
+            if row is None:
+                row = rows[value] = _row_of(value)
         else:
-            if value not in rows:
-                rows[value] = _row_of(value)
-            row = rows[value]
-        entries.append(Entry(text_of(id_), row))
+            row = _row_of(value)
+        entries.append(Entry(id_ if type(id_) is str else text_of(id_), row))
     return entries
 
 

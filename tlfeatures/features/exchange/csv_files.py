@@ -81,6 +81,7 @@ class CsvFile:
         places = {role: self.header.index(name) for role, name in roles.items()}
         most = max(places.values(), default=-1) + 1
         read: dict[str, list[str | None]] = {role: [] for role in places}
+        adders = [(read[role].append, place) for role, place in places.items()]
         count = 0
         for line, record in self._rows():
             count += 1
@@ -88,8 +89,8 @@ class CsvFile:
             cells = self._cells(record) if quoted else record.split(self._delimiter, most)
             if len(cells) < most:
                 raise self._ragged(line, len(cells))
-            for role, place in places.items():
-                read[role].append(cells[place] or None)
+            for add, place in adders:
+                add(cells[place] or None)
         return row_facts(read, self.path), count
 
     def blocks(self, columns: TableColumns) -> Iterator[Block]:

@@ -126,7 +126,9 @@ class RowFacts:
             return None
         count = len(ids)
         parts = (part or [None] * count for part in (self.label, self.group, self.split))
-        rows = [LabelRow(*row) for row in zip(*parts, strict=True)]
+        stated = list(zip(*parts, strict=True))
+        shared = {row: LabelRow(*row) for row in set(stated)}  # many images share few labels
+        rows = [shared[row] for row in stated]
         if self.label is not None:
             return rows
         return [*with_folder_labels(dict(zip(ids, rows, strict=True))).values()]

@@ -123,8 +123,8 @@ def _read_header(path: Path, file: h5py.File) -> Header:
     return Header(
         path=path,
         ids=_texts(datasets["ids"]),
-        digests=[row.tobytes() for row in datasets["digest"][:]],
-        stamps=[(size, time) for size, time in datasets["stat"][:].tolist()],
+        digests=_bytes_of_rows(datasets["digest"]),
+        stamps=list(zip(*datasets["stat"][:].T.tolist(), strict=True)),
         done=datasets["done"][:],
         reasons=_texts(datasets["reason"]),
         spec=spec,
@@ -288,6 +288,12 @@ class _Axes:
         return dtype.name == entry.dtype
 
 
+def _bytes_of_rows(dataset: h5py.Dataset) -> list[bytes]:
+    rows = dataset[:]
+    values: list[bytes] = rows.view(f"V{rows.shape[1]}").ravel().tolist()
+    return values
+
+
 def _texts(dataset: h5py.Dataset) -> list[str]:
     return [value.decode("utf-8") for value in dataset[:].tolist()]
 
@@ -306,7 +312,7 @@ def _shards(path: Path, file: h5py.File, datasets: Datasets) -> Shards:
     place = datasets["place"][:]
     if len(place) and not (place[:, 0].min() >= -1 and place[:, 0].max() < len(names)):
         raise FormatError("its rows are in shards that it doesn't name")
-    sha256 = [row.tobytes() for row in datasets["shards/sha256"][:]]
+    sha256 = _bytes_of_rows(datasets["shards/sha256"])
     return Shards(folder=folder, names=names, sizes=sizes, sha256=sha256, place=place)
 
 

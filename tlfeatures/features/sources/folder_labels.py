@@ -105,8 +105,9 @@ def labels_from_folders(ids: Sequence[str], level: int | None = None) -> list[La
         If the level is 0, or no whole number.
     """
     check_level(level)
-    rows = _rows_by_folder({folder_of(id_) for id_ in ids}, level)
-    return [rows[folder_of(id_)] for id_ in ids]
+    folders = list(map(folder_of, ids))
+    rows = _rows_by_folder(set(folders), level)
+    return [rows[folder] for folder in folders]
 
 
 def with_folder_labels(
