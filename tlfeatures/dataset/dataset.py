@@ -350,7 +350,7 @@ class Dataset(EqualByValue):
         """Names of the classes, sorted."""
         return list(self.counts)
 
-    @property
+    @cached_property
     def counts(self) -> dict[str, int]:
         """Number of images of each class, sorted by the name of the class."""
         names, counts = np.unique(self.y, return_counts=True)

@@ -83,10 +83,10 @@ def photograph_pairs(ids: Sequence[str]) -> NDArray[np.int64]:
     ndarray of shape (p, 2), int
         Rows i < j, in the order of j; empty if no id has a box.
     """
-    photographs = [id_without_box(id_) for id_ in ids]
-    if all(len(id_) == len(whole) for id_, whole in zip(ids, photographs, strict=True)):
+    together = "\n".join(ids)  # one search is faster than one in each id
+    if id_without_box(together) == together:
         return np.empty((0, 2), np.int64)
-    return chained(photographs)
+    return chained([id_without_box(id_) for id_ in ids])
 
 
 def chained(keys: Sequence[Hashable]) -> NDArray[np.int64]:

@@ -316,10 +316,11 @@ def _column(rows: list[LabelRow], ids: list[str], name: str) -> NDArray[np.str_]
     groups or splits without a message.
     """
     values = [getattr(row, name) for row in rows]
-    blank = [id_ for id_, value in zip(ids, values, strict=True) if value is None]
-    if len(blank) == len(values):
+    count = values.count(None)
+    if count == len(values):
         return None
-    if blank:
+    if count:
+        blank = [id_ for id_, value in zip(ids, values, strict=True) if value is None]
         raise DatasetError(
             f"{len(blank)} of {len(values)} labelled images have no {name}, such as {blank[0]!r}; "
             f"give all images a {name}, or none (--columns {name}= leaves a column out)"

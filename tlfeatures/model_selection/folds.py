@@ -93,7 +93,7 @@ def make_folds(
     else:
         folds = _cut_by(cv, data)
     for train, _ in folds:
-        if len(set(data.y[train])) < 2:
+        if not len(train) or (data.y[train] == data.y[train[0]]).all():
             raise DatasetError(
                 "the training groups of a fold have images of one class only; use fewer folds "
                 "with --cv, or smaller groups"
