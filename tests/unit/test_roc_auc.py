@@ -17,7 +17,10 @@ def true_sums(y, k, weights):
 
 def both(y, table, weights):
     true = true_sums(y, table.shape[1], weights)
-    return (kind.of(y, table).scores(weights, true) for kind in (ExactAuc, ProjectedAuc))
+    order = np.argsort(y, kind="stable")
+    return (
+        kind.of(y, table, order).scores(weights[order].T, true) for kind in (ExactAuc, ProjectedAuc)
+    )
 
 
 @pytest.mark.parametrize("k", [2, 3, 7])

@@ -73,7 +73,7 @@ class Plan:
         random_state: int | None,
         many_rows: bool = False,
     ) -> Plan:
-        """Create a plan. It makes the folds of every repeat, and draws the resamples of the scorer.
+        """Create a plan. It makes the folds of every repeat.
 
         Parameters
         ----------

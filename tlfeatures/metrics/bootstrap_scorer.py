@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.metrics.group_scores import few_groups, range_of_groups
 from tlfeatures.metrics.intervals import intervals_of
-from tlfeatures.metrics.resampling import mean_scores, resample_counts, sums_of_repeats
+from tlfeatures.metrics.resampling import Resamples, mean_scores, sums_of_repeats
 from tlfeatures.metrics.score_records import PooledScore
 from tlfeatures.metrics.scores import SCORES, finite_or_none, missing_scores
 from tlfeatures.metrics.weighted_sums import adder, chunks
@@ -47,8 +47,8 @@ class BootstrapScorer:
         Whether each image was tested.
     codes : ndarray of shape (m,), int
         Class codes of the tested images.
-    counts : ndarray of shape (m, B), uint8
-        Number of times that each tested image is in each resample.
+    resamples : Resamples
+        Resamples of the tested images.
     units : int
         Number of images, or of groups, that are drawn for a resample.
     together : ndarray of shape (m,), int, or None
@@ -60,7 +60,7 @@ class BootstrapScorer:
     classes: list[str]
     tested: NDArray[np.bool_]
     codes: NDArray[np.int_]
-    counts: NDArray[np.uint8]
+    resamples: Resamples
     units: int
     together: NDArray[np.int64] | None = None
     groups: NDArray[np.str_] | None = None
@@ -76,7 +76,7 @@ class BootstrapScorer:
         *,
         groups: NDArray[np.str_] | None = None,
     ) -> BootstrapScorer:
-        """Create a scorer, and draw its resamples.
+        """Create a scorer.
 
         Parameters
         ----------
@@ -100,11 +100,16 @@ class BootstrapScorer:
             classes,
             tested,
             np.searchsorted(classes, y[tested]),
-            resample_counts(m, drawn, random_state=random_state),
+            Resamples(m, drawn, random_state),
             m if drawn is None else len(np.unique(drawn)),
             drawn,
             None if groups is None else groups[tested],
         )
+
+    @property
+    def counts(self) -> NDArray[np.uint8]:
+        """Number of times that each tested image is in each resample, of shape (m, B)."""
+        return self.resamples.counts
 
     @property
     def unit(self) -> str:
@@ -160,7 +165,7 @@ class BootstrapScorer:
     def _any_resample_has_all_classes(self) -> bool:
         m = len(self.codes)
         of_class = adder(self.codes, np.arange(m), (len(self.classes), m))
-        return any(((of_class @ part) > 0).all(axis=0).any() for _, part in chunks(self.counts))
+        return any(((of_class @ part.T) > 0).all(axis=0).any() for _, part in chunks(self.counts))
 
     def resampled(
         self, repeats: Sequence[HeadPredictions], *, names: Sequence[str] = SCORES

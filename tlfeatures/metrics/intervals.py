@@ -282,8 +282,9 @@ def mean_share_interval(
         )
     effective = sizes / design_effect
     if groups is not None and len(sizes) > 1:
-        pairs = np.unique(np.column_stack([classes, members]), axis=0)
-        effective[np.bincount(pairs[:, 0]) == 1] = 1
+        count = int(members.max()) + 1
+        pairs = np.unique(classes * count + members)
+        effective[np.bincount(pairs // count) == 1] = 1
     bounds = _wilson(shares, effective, quantile)
     mean = float(shares.mean())
     if len(sizes) == 1:

@@ -7,6 +7,8 @@ are computed from a few resamples at a time (`tlfeatures.metrics.weighted_sums`)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,7 +64,32 @@ def resample_counts(
     if groups is None:
         return _draw(random, n, resamples)
     codes = group_codes(np.asarray(groups), n)
-    return _draw(random, int(codes.max()) + 1, resamples).T[:, codes].T
+    drawn = _draw(random, int(codes.max()) + 1, resamples)
+    return drawn.T.take(codes, axis=1).T  # indexing would not keep a resample together in memory
+
+
+@dataclass(frozen=True, eq=False)
+class Resamples:
+    """Bootstrap resamples of m images, drawn when they are first needed.
+
+    Attributes
+    ----------
+    m : int
+        Number of images.
+    together : ndarray of shape (m,), int, or None
+        Group number of each image. Images of a group are drawn together.
+    random_state : int or None
+        Seed.
+    """
+
+    m: int
+    together: NDArray[np.int64] | None
+    random_state: int | None
+
+    @cached_property
+    def counts(self) -> NDArray[np.uint8]:
+        """Number of times that each image is in each resample; see `resample_counts`."""
+        return resample_counts(self.m, self.together, random_state=self.random_state)
 
 
 def _draw(random: np.random.Generator, units: int, resamples: int) -> NDArray[np.uint8]:
@@ -84,6 +111,9 @@ def group_codes(groups: NDArray[Any], n: int) -> NDArray[np.int_]:
         raise ParameterError(
             f"groups must have shape ({n},), one group per image, got {groups.shape}"
         )
+    if groups.dtype.kind in "iub":
+        _, first, members = np.unique(groups, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[members]
     # np.unique can't sort an array of objects of mixed types.
     values = groups.tolist()
     codes = {value: code for code, value in enumerate(dict.fromkeys(values))}
@@ -149,5 +179,5 @@ def resampled_means(values: Floats, counts: NDArray[Any]) -> Floats:
     """
     means = np.empty((len(values), counts.shape[1]))
     for columns, part in chunks(counts):
-        means[:, columns] = (values @ part) / part.sum(axis=0)
+        means[:, columns] = (values @ part.T) / part.sum(axis=1)
     return means

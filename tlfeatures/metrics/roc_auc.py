@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlfeatures.metrics.weighted_sums import Floats, adder, ratio
+from tlfeatures.metrics.weighted_sums import Floats, adder, dot, ratio
 
 EXACT = 200_000  # images times classes, up to which ROC AUC of resamples is exact
 _COLUMNS = 16  # columns of probabilities that are read together
@@ -61,13 +61,15 @@ class ExactAuc:
     ranks: list[tuple[Any, Any]]
 
     @classmethod
-    def of(cls, y: Codes, table: NDArray[Any]) -> ExactAuc:
-        """Sort the images by the probability of each class; table has the shape (n, k)."""
+    def of(cls, y: Codes, table: NDArray[Any], order: NDArray[np.int_]) -> ExactAuc:
+        """Sort the images by the probability of each class, see `ProjectedAuc.of`."""
+        y, table = y[order], table[order]
         return cls([_ranks(table[:, c], y == c) for c in ranked_classes(table.shape[1])])
 
     def scores(self, weights: Floats, true: Floats) -> Floats:
-        """Return the score of each column of weights, see `ProjectedAuc.scores`."""
-        mean: Floats = np.mean([_auc(*pair, weights) for pair in self.ranks], axis=0)
+        """Return the score of each row of weights, see `ProjectedAuc.scores`."""
+        columns = np.ascontiguousarray(weights.T)  # as products of sparse matrices need them
+        mean: Floats = np.mean([_auc(*pair, columns) for pair in self.ranks], axis=0)
         return mean
 
 
@@ -112,22 +114,34 @@ class ProjectedAuc:
 
     Attributes
     ----------
-    own : sparse matrix of shape (classes, n)
-        Adds up, for each class, the shares of negatives below its images.
+    own : ndarray of shape (n,), float64
+        Share of the negatives of its class that are below an image.
     others : ndarray of shape (n,), float64
         Sum over the classes to which an image doesn't belong: the share of their images above it,
         less the ROC AUC of the class, divided by the number of negatives.
+    starts : ndarray of shape (classes,), int
+        Where the images of each ranked class begin.
     defined : bool
         Whether each class has images, and not all of them.
     """
 
-    own: Any
+    own: Floats
     others: Floats
+    starts: NDArray[np.int_]
     defined: bool
 
     @classmethod
-    def of(cls, y: Codes, table: NDArray[Any]) -> ProjectedAuc:
-        """Compare the images of each class with the others; table has the shape (n, k)."""
+    def of(cls, y: Codes, table: NDArray[Any], order: NDArray[np.int_]) -> ProjectedAuc:
+        """Compare the images of each class with the others.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n,), int
+        table : ndarray of shape (n, k)
+            Probabilities.
+        order : ndarray of shape (n,), int
+            Order of the images in the weights. It sorts them by their classes.
+        """
         n, k = table.shape
         ranked = ranked_classes(k)
         below, others, defined = np.zeros(n), np.zeros(n), True
@@ -140,29 +154,28 @@ class ProjectedAuc:
             below[positive] = won[positive]
             negatives = n - int(positive.sum())
             others += np.where(positive, 0, (won - won[positive].mean()) / negatives)
-        rows = np.flatnonzero(np.isin(y, ranked))
-        own = adder(y[rows] - ranked[0], rows, (len(ranked), n), below[rows])
-        return cls(own, others, defined)
+        return cls(below[order], others[order], np.searchsorted(y[order], ranked), defined)
 
     def scores(self, weights: Floats, true: Floats) -> Floats:
-        """Return the score of each column of weights.
+        """Return the score of each row of weights.
 
         Parameters
         ----------
-        weights : ndarray of shape (n, b)
+        weights : ndarray of shape (b, n)
         true : ndarray of shape (k, b)
             Sum of the weights of the images of each class.
 
         Returns
         -------
         ndarray of shape (b,), float64
-            NaN in a column in which a class has no weight.
+            NaN in a row in which a class has no weight.
         """
         if not self.defined:
-            return np.full(weights.shape[1], np.nan)
+            return np.full(len(weights), np.nan)
         of_class, total = true[ranked_classes(len(true)).start :], true.sum(axis=0)
-        own = ratio(self.own @ weights, of_class).mean(axis=0)
-        others = ratio(self.others @ weights, total) * len(weights) / len(of_class)
+        sums = np.add.reduceat(weights * self.own, self.starts, axis=1).T
+        own = ratio(sums, of_class).mean(axis=0)
+        others = ratio(dot(weights, self.others), total) * weights.shape[1] / len(of_class)
         # Without pairs in the wrong order, the sum of two weights may be below their product.
         values = np.clip(own + others, 0, 1)
         return np.where((of_class < total).all(axis=0), values, np.nan)

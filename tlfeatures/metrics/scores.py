@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tlfeatures.errors import ParameterError
 from tlfeatures.metrics.roc_auc import ExactAuc, ProjectedAuc, is_large
-from tlfeatures.metrics.weighted_sums import adder, chunks, nan_mean, ratio
+from tlfeatures.metrics.weighted_sums import adder, chunks, dot, nan_mean, ratio
 from tlfeatures.names import some_of
 
 Floats = NDArray[np.float64]
@@ -208,24 +208,31 @@ def _check_codes(name: str, codes: NDArray[Any], k: int) -> None:
 class ScoreSums:
     """Sums over images from which the scores of any weighting of the images are computed.
 
-    The matrices are multiplied with weights. `hits` and `missed` have one row for each true class,
-    and count its images that are predicted right and wrong. `false` has one row for each predicted
-    class, and counts the images that are wrong. What the scores don't need is None.
+    The images are sorted by their class and their predicted class, so that those of a cell of the
+    confusion matrix follow each other. Most scores are sums of the c cells that have images.
 
     Attributes
     ----------
     names : tuple of str
         The scores that are computed.
-    hits, missed, false : sparse matrices of shape (k, n)
+    order : ndarray of shape (n,), int
+        The images in the order of their cells.
+    starts : ndarray of shape (c,), int
+        Where the images of each cell begin.
+    true, predicted, hits : sparse matrices of shape (k, c)
+        Add up, for each class, the cells of its images, of those that are predicted as this class,
+        and of those of which both is true.
     losses : ndarray of shape (n,) or None
-        Log loss of each image; None without probabilities.
+        Log loss of each image, in this order; None without probabilities.
     auc : ExactAuc or ProjectedAuc or None
     """
 
     names: tuple[str, ...]
+    order: NDArray[np.int_]
+    starts: NDArray[np.int_]
+    true: Any
+    predicted: Any
     hits: Any
-    missed: Any
-    false: Any
     losses: Floats | None
     auc: ExactAuc | ProjectedAuc | None
 
@@ -257,17 +264,23 @@ class ScoreSums:
         y, predicted, table = np.asarray(y), np.asarray(predicted), _floating(probabilities)
         _check_shapes(y, predicted, table)
         n, k = table.shape
-        rows, right = np.arange(n), y == predicted
+        cell = y.astype(np.int64) * k + predicted
+        order = np.argsort(cell, kind="stable")
+        cells, starts = np.unique(cell[order], return_index=True)
+        places, (of_class, as_class) = np.arange(len(cells)), np.divmod(cells, k)
+        right = of_class == as_class
         odds = {"log_loss", "roc_auc"} & set(names)
         finite = bool(odds) and bool(np.isfinite(table).all())
         auc = ProjectedAuc if projected and is_large(n, k) else ExactAuc
         return cls(
             names=tuple(names),
-            hits=adder(y[right], rows[right], (k, n)),
-            missed=adder(y[~right], rows[~right], (k, n)),
-            false=adder(predicted[~right], rows[~right], (k, n)) if "f1_macro" in names else None,
-            losses=losses(y, table) if finite and "log_loss" in names else None,
-            auc=auc.of(y, table) if finite and "roc_auc" in names else None,
+            order=order,
+            starts=starts,
+            true=adder(of_class, places, (k, len(cells))),
+            predicted=adder(as_class, places, (k, len(cells))),
+            hits=adder(of_class[right], places[right], (k, len(cells))),
+            losses=losses(y, table)[order] if finite and "log_loss" in names else None,
+            auc=auc.of(y, table, order) if finite and "roc_auc" in names else None,
         )
 
     def scores(self, weights: ArrayLike) -> dict[str, Floats]:
@@ -287,13 +300,13 @@ class ScoreSums:
             If weights have another shape or are below 0.
         """
         weights = np.asarray(weights)
-        if weights.ndim != 2 or len(weights) != self.hits.shape[1]:
+        if weights.ndim != 2 or len(weights) != len(self.order):
             raise ParameterError(
-                f"weights must have shapes that fit {self.hits.shape[1]} images, (n, B), got "
+                f"weights must have shapes that fit {len(self.order)} images, (n, B), got "
                 f"{weights.shape}"
             )
         scores = {name: np.full(weights.shape[1], np.nan) for name in self.names}
-        for columns, chunk in chunks(weights):
+        for columns, chunk in chunks(weights, self.order):
             if weights.dtype.kind != "u" and not (chunk >= 0).all():
                 raise ParameterError("weights must be 0 or more, found a negative one or NaN")
             for name, values in self._of_chunk(chunk).items():
@@ -302,18 +315,19 @@ class ScoreSums:
         return scores
 
     def _of_chunk(self, weights: Floats) -> dict[str, Floats]:
-        hits = self.hits @ weights
-        true = hits + self.missed @ weights
+        """Return the scores of weights of shape (b, n), whose images are in the order of cells."""
+        cells = np.add.reduceat(weights, self.starts, axis=1).T
+        true, hits = self.true @ cells, self.hits @ cells
         total = true.sum(axis=0)
         scores = {
             "accuracy": ratio(hits.sum(axis=0), total),
             "balanced_accuracy": nan_mean(ratio(hits, true)),
         }
-        if self.false is not None:
-            both = true + hits + self.false @ weights
+        if "f1_macro" in self.names:
+            both = true + self.predicted @ cells
             scores["f1_macro"] = nan_mean(ratio(2 * hits, np.where(true > 0, both, 0)))
         if self.losses is not None:
-            scores["log_loss"] = ratio(self.losses @ weights, total)
+            scores["log_loss"] = ratio(dot(weights, self.losses), total)
         if self.auc is not None:
             scores["roc_auc"] = self.auc.scores(weights, true)
         return scores

@@ -1,4 +1,4 @@
-"""Weighted sums over images, as products of sparse matrices, and ratios of such sums."""
+"""Weighted sums over images, for a few weightings at a time, and ratios of such sums."""
 
 from __future__ import annotations
 
@@ -47,12 +47,42 @@ def nan_mean(values: Floats) -> Floats:
     return ratio(np.where(defined, values, 0).sum(axis=0), defined.sum(axis=0))
 
 
-def chunks(weights: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
+def chunks(
+    weights: NDArray[Any], order: NDArray[np.int_] | None = None
+) -> Iterator[tuple[slice, Floats]]:
     """Yield the columns of weights, of shape (n, B), in chunks of about 4 MB, as float64.
 
     The weights themselves may be small integers, so that the whole table needs little memory.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n, B)
+    order : ndarray of shape (n,), int, optional
+        Order of the images in the chunks.
+
+    Yields
+    ------
+    columns : slice
+        The columns of the chunk.
+    chunk : ndarray of shape (b, n), float64
+        One weighting in each row. The next chunk overwrites it.
     """
-    step = max(1, CELLS // max(len(weights), 1))
-    for start in range(0, weights.shape[1], step):
-        columns = slice(start, start + step)
-        yield columns, weights[:, columns].astype(np.float64, order="C")
+    n, count = weights.shape
+    step = max(1, CELLS // max(n, 1))
+    buffer = np.empty((min(step, count), n))
+    for start in range(0, count, step):
+        columns = slice(start, min(start + step, count))
+        rows = weights[:, columns].T
+        chunk = buffer[: len(rows)]
+        chunk[:] = rows if order is None else rows.take(order, axis=1)
+        yield columns, chunk
+
+
+def dot(weights: Floats, values: Floats) -> Floats:
+    """Return the weighted sums of values: weights of shape (b, n), values of shape (n,).
+
+    Unlike a product of BLAS, which threads divide among themselves, each sum has the same bits on
+    every machine.
+    """
+    sums: Floats = np.einsum("bn,n->b", weights, values)
+    return sums
