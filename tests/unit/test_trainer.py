@@ -1,9 +1,11 @@
 """Folds side by side: X is shared, a fold has one thread, and what is shared is done once."""
 
 import logging
+import os
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
@@ -18,6 +20,7 @@ from tlfeatures.heads.make_heads import make_heads
 from tlfeatures.model_selection import fold_work
 from tlfeatures.model_selection.cross_validation import cross_validate_heads
 from tlfeatures.model_selection.fold_work import Task
+from tlfeatures.model_selection.local_folds import starting_processes
 from tlfeatures.model_selection.trainer import Trainer
 
 
@@ -33,6 +36,37 @@ def test_workers_read_one_x(tmp_path):
         assert set(both.map(kind_of_x, tasks, 1.0)) == {("memmap", "float32", False)}
     with Trainer(data) as alone:
         assert set(alone.map(kind_of_x, tasks, 1.0)) == {("ndarray", "float32", True)}
+
+
+def process_id(task, rows, *others):
+    return os.getpid()
+
+
+def test_folds_run_in_processes_that_were_started_before():
+    with starting_processes(2):
+        pass
+    ready = {process.pid for process in psutil.Process().children(recursive=True)}
+    tasks = [Task(np.arange(5), np.arange(5, 9), {})] * 4
+    with Trainer(dataset(), n_jobs=2) as trainer:
+        assert set(trainer.map(process_id, tasks, 1.0)) <= ready
+
+
+def test_an_error_while_processes_start_is_raised(recwarn):
+    with pytest.raises(ParameterError, match="wrong"), starting_processes(2):
+        raise ParameterError("wrong")
+    assert not recwarn
+
+
+@pytest.mark.parametrize(("n_jobs", "before"), [(1, 5), (2, 4)])
+def test_other_work_is_done_once_while_the_last_folds_run(n_jobs, before):
+    done, when = [], []
+    tasks = [Task(np.arange(5), np.arange(5, 9), {})] * 5
+    with Trainer(
+        dataset(), n_jobs=n_jobs, progress=done.append, meanwhile=lambda: when.append(len(done))
+    ) as trainer:
+        for _ in range(2):
+            trainer.map(process_id, tasks, 1.0)
+    assert when == [before - 1]  # the progress of that fold follows
 
 
 class Threads(ClassifierMixin, BaseEstimator):

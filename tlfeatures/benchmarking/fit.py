@@ -33,6 +33,7 @@ from tlfeatures.metrics.targets import Target
 from tlfeatures.model_selection.fit_warnings import collected
 from tlfeatures.model_selection.folds import Folding, inner_folds
 from tlfeatures.model_selection.head_fit import fit_head
+from tlfeatures.model_selection.local_folds import starting_processes
 from tlfeatures.model_selection.progress import ProgressCounter
 from tlfeatures.model_selection.sums.trainer import SumsTrainer
 from tlfeatures.model_selection.trainer import Trainer
@@ -158,29 +159,30 @@ def fit(
     if model is not None:
         check_model_target(model)
         check_card_target(model)
-    dataset = as_dataset(
-        data,
-        embedding=embedding,
-        labels=labels,
-        groups=groups,
-        label_level=label_level,
-        columns=columns,
-        near_duplicates=near_duplicates,
-        variants=variants,
-        on_disk=may_be_sums(cluster, named, params, tune),
-    )
-    plan = Plan.of(
-        dataset,
-        named,
-        params=params,
-        tune=tune,
-        scoring=scoring,
-        cv=cv,
-        split=split,
-        repeats=1,
-        random_state=random_state,
-        many_rows=has_many_rows(TrainingRows.count(dataset), scale_from),
-    )
+    with starting_processes(n_jobs if cluster is None else 1):
+        dataset = as_dataset(
+            data,
+            embedding=embedding,
+            labels=labels,
+            groups=groups,
+            label_level=label_level,
+            columns=columns,
+            near_duplicates=near_duplicates,
+            variants=variants,
+            on_disk=may_be_sums(cluster, named, params, tune),
+        )
+        plan = Plan.of(
+            dataset,
+            named,
+            params=params,
+            tune=tune,
+            scoring=scoring,
+            cv=cv,
+            split=split,
+            repeats=1,
+            random_state=random_state,
+            many_rows=has_many_rows(TrainingRows.count(dataset), scale_from),
+        )
     (dataset,), plan = place_rows([dataset], plan, cluster)
     check_point(dataset, plan.folds[0], target, positive)
     if model is not None:

@@ -96,4 +96,10 @@ def open_trainer(
     """Create the trainer of a dataset that `place_rows` returned; see `Trainer`."""
     if cluster is not None and in_shards(data.X) is not None:
         return SumsTrainer(data, cluster, progress=progress, random_state=plan.random_state)
-    return Trainer(data, n_jobs=n_jobs, progress=progress, cluster=cluster)
+    return Trainer(
+        data,
+        n_jobs=n_jobs,
+        progress=progress,
+        cluster=cluster,
+        meanwhile=lambda: plan.scorer.counts,  # they are drawn while the last folds run
+    )

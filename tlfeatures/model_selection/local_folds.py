@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 
 from tlfeatures.dataset.training_rows import TrainingRows
-from tlfeatures.model_selection.workers import do_fold, start_worker
+from tlfeatures.model_selection.workers import do_fold, import_fold_work, start_worker
 
 
 class LocalFolds:
@@ -26,12 +27,7 @@ class LocalFolds:
     def __init__(self, rows: TrainingRows, n_jobs: int) -> None:
         self.threads = n_jobs
         self._rows = rows
-        self._parallel = Parallel(
-            n_jobs=n_jobs,
-            return_as="generator",
-            initializer=start_worker,
-            initargs=(os.getpid(),),
-        )
+        self._parallel = _processes(n_jobs)
 
     def __enter__(self) -> LocalFolds:
         self._parallel.__enter__()
@@ -46,3 +42,36 @@ class LocalFolds:
             delayed(do_fold)(self._rows, *call) for call in calls
         )
         return results
+
+
+@contextmanager
+def starting_processes(n_jobs: int | None) -> Iterator[None]:
+    """Start the processes of `LocalFolds` while this process does something else.
+
+    A new process imports scikit-learn, which takes a second or more. At the end, all have done so.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        Number of processes, see `Trainer`. With 1, none is started.
+    """
+    count = effective_n_jobs(n_jobs or 1)
+    if count == 1:
+        yield
+        return
+    with _processes(count) as parallel:
+        started = parallel(delayed(import_fold_work)() for _ in range(count))
+        try:
+            yield
+        finally:
+            list(started)  # joblib warns about results that nobody reads
+
+
+def _processes(n_jobs: int) -> Parallel:
+    # joblib keeps the processes, and uses them again if the arguments are the same.
+    return Parallel(
+        n_jobs=n_jobs,
+        return_as="generator",
+        initializer=start_worker,
+        initargs=(os.getpid(),),
+    )

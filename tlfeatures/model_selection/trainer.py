@@ -45,6 +45,8 @@ class Trainer:
         Called with the number, or fraction, of folds that were just finished.
     cluster : Cluster, optional
         Cluster whose workers run the folds, instead of `n_jobs` processes of this machine.
+    meanwhile : callable, optional
+        Called once, when the last folds run and a process has nothing to do.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Trainer:
         n_jobs: int | None = None,
         progress: Callable[[float], None] | None = None,
         cluster: Cluster | None = None,
+        meanwhile: Callable[[], object] | None = None,
     ) -> None:
         if n_jobs == 0:
             raise ParameterError("n_jobs is 0; expected 1 or more, or -1 for all cores")
@@ -62,6 +65,7 @@ class Trainer:
         self._n_jobs = n_jobs
         self._cluster = cluster
         self._progress = progress
+        self._meanwhile = meanwhile
         self.notices = Notices()  # shared by all fits, so that a warning is logged only once
 
     def __enter__(self) -> Trainer:
@@ -203,7 +207,11 @@ class Trainer:
         results = []
         failed: Exception | None = None
         calls = [(work, replace(task, train=images(task.train)), *shared) for task in tasks]
-        for result in self._folds.map(calls):  # reads all results, also after a failure
+        # Reads all results, also after a failure.
+        for waiting, result in zip(range(len(calls))[::-1], self._folds.map(calls), strict=True):
+            if self._meanwhile is not None and waiting < self._folds.threads:
+                self._meanwhile()
+                self._meanwhile = None
             if isinstance(result, Exception):
                 failed = failed or result
                 continue

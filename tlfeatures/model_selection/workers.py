@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from joblib import parallel_config
@@ -50,6 +51,11 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent if direct else is_alive(parent):
         time.sleep(_POLL_SECONDS)
     os._exit(1)
+
+
+def import_fold_work() -> None:
+    """Import what a fold needs, before the first fold arrives."""
+    import_module("tlfeatures.model_selection.fold_work")
 
 
 def do_fold(rows: TrainingRows, work: Callable[..., Any], task: Task, *shared: Any) -> Any:
