@@ -183,11 +183,11 @@ def fit(
             random_state=random_state,
             many_rows=has_many_rows(TrainingRows.count(dataset), scale_from),
         )
-    (dataset,), plan = place_rows([dataset], plan, cluster)
-    check_point(dataset, plan.folds[0], target, positive)
-    if model is not None:
-        _check_savable(plan, dataset)
-    store = open_store(plan, [dataset], labels, groups, command=command)
+        (dataset,), plan = place_rows([dataset], plan, cluster)
+        check_point(dataset, plan.folds[0], target, positive)
+        if model is not None:
+            _check_savable(plan, dataset)
+        store = open_store(plan, [dataset], labels, groups, command=command)
     with (
         shown_progress(progress, "fitting", "folds") as show,
         connect_if(cluster, tls) as connected,
