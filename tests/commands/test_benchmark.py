@@ -154,11 +154,16 @@ def test_wrong_names_are_said_before_anything_is_computed(file, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_progress_counts_folds_to_the_end(file):
+def test_progress_counts_folds_and_the_ranking_to_the_end(file, tmp_path):
     seen = []
-    run_benchmark(file, heads=["knn"], tune=True, cv=3, progress=lambda *n: seen.append(n))
-    assert seen[-1] == (24, 24)
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+    def show(*counts):
+        seen.append((*counts, (tmp_path / "out" / "results.json").exists()))
+
+    run_benchmark(file, heads=["knn"], tune=True, cv=3, out=tmp_path / "out", progress=show)
+    assert seen[-1] == (24 + 1, 24 + 1, True)
+    assert (24, 24 + 1, False) in seen  # the folds are done, and the ranking isn't
+    assert [done for done, *_ in seen] == sorted(done for done, *_ in seen)
 
 
 def test_a_rank_names_its_entries(file):

@@ -22,6 +22,7 @@ from tlfeatures import (
     learning_curve,
     merge,
     verify,
+    write_predictions,
 )
 from tlfeatures import report as write_report
 from tlfeatures.errors import ParameterError
@@ -118,9 +119,11 @@ def test_every_function_calls_a_function(folder):
     shown()
     options = {"cv": 2, "n_jobs": 1, "progress": show}
     fit("photos.h5", "centroid", model="photos.model", **options)
-    assert shown() == 2 + 1  # the saved head
-    result = benchmark("photos.h5", heads=["centroid", "dummy"], repeats=2, **options)
+    assert shown() == 2 + 1 + 1  # the ranking and the saved head
+    result = benchmark("photos.h5", heads=["centroid", "dummy"], repeats=2, out="out", **options)
     shown()
+    write_predictions("out", "predictions.csv", progress=show)
+    assert shown() == 2 * 2
     learning_curve("photos.h5", "centroid", **options)
     shown()
     audit("photos.h5", head="logreg", **options)

@@ -16,7 +16,7 @@ from tlfeatures.benchmarking.compute import compute_entries
 from tlfeatures.benchmarking.fit_result import FitResult, model_facts
 from tlfeatures.benchmarking.operating_point import check_point, point_of
 from tlfeatures.benchmarking.plan import Plan
-from tlfeatures.benchmarking.run import checked_heads, open_store, ranked
+from tlfeatures.benchmarking.run import RANKING, checked_heads, open_store, ranked
 from tlfeatures.benchmarking.trainers import may_be_sums, open_trainer, place_rows
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.duplicates import Similarity
@@ -130,7 +130,7 @@ def fit(
     command : str, optional
         The command line, stored with the results as information for people.
     progress : bool or callable of (done, total), optional
-        Counts folds, and the fit of the saved head. See `extract`.
+        Counts folds, the ranking, and the fit of the saved head. See `extract`.
 
     Returns
     -------
@@ -193,12 +193,13 @@ def fit(
         connect_if(cluster, tls) as connected,
     ):
         # The saved head is fitted on all images, which takes about as long as a fold.
-        count = ProgressCounter(plan.count_folds(1) + (model is not None), show)
+        count = ProgressCounter(plan.count_folds(1) + RANKING + (model is not None), show)
         with open_trainer(
             dataset, plan, n_jobs=n_jobs, progress=count.add, cluster=connected
         ) as trainer:
             compute_entries(trainer, plan, store)
             result = ranked(plan, store, [dataset])
+            count.add(RANKING)
             point = labels = None
             if target is not None and positive is not None:
                 point, labels = point_of(result, dataset, target, positive)

@@ -30,6 +30,7 @@ from tlfeatures.file_result import FileResult
 from tlfeatures.files import file_target, replacing
 from tlfeatures.metrics.out_of_fold import OutOfFold
 from tlfeatures.names import counted
+from tlfeatures.progress import Progress, shown_progress
 
 Columns = dict[str, NDArray[Any]]
 
@@ -120,7 +121,10 @@ def predictions_table(study: Study, entries: Sequence[Entry]) -> Columns:
 
 
 def write_predictions(
-    folder: str | os.PathLike[str], output: str | os.PathLike[str]
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    progress: bool | Progress | None = None,
 ) -> PredictionsTable:
     """Write the out-of-fold predictions of a benchmark as a CSV or Parquet file.
 
@@ -137,6 +141,8 @@ def write_predictions(
     output : path
         File whose name ends in .csv or .parquet. An existing file is replaced. Parquet needs
         `pip install 'tlfeatures[parquet]'`.
+    progress : bool or callable of (done, total), optional
+        Counts entries. See `extract`.
 
     Returns
     -------
@@ -165,22 +171,29 @@ def write_predictions(
     if suffix == ".parquet":
         check_pyarrow(output)
     path = check_folder(folder)
-    return read_again_if_changed(path, lambda path: _write(path, target, suffix, str(output)))
+    with shown_progress(progress, "writing", "entries") as show:
+        return read_again_if_changed(
+            path, lambda path: _write(path, target, suffix, str(output), show)
+        )
 
 
-def _write(folder: Path, target: Path, suffix: str, named: str) -> PredictionsTable:
+def _write(
+    folder: Path, target: Path, suffix: str, named: str, progress: Progress
+) -> PredictionsTable:
     stored = read_results(folder)
     study = read_study_of(folder, stored)
     names = embedding_names(study, stored["heads"])
     every_class = suffix != ".csv" or not has_many_classes(study)
-    rows = 0
+    rows, total = 0, len(stored["heads"])
+    progress(0, total)
     with replacing(target) as fresh, _WRITERS[suffix](fresh) as table:
-        for entry in read_entries_of(folder, stored, study):
+        for done, entry in enumerate(read_entries_of(folder, stored, study), 1):
             name = names[entry.facts["key"]]
             columns = prediction_columns(study, entry, name, every_class=every_class)
             table.add(columns)
             rows += len(columns["id"])
-    return PredictionsTable(named, rows, len(stored["heads"]), every_class)
+            progress(done, total)
+    return PredictionsTable(named, rows, total, every_class)
 
 
 class CsvTable:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RANKING = 1  # steps of the progress: scores and ranking take at most about as long as a fold
+
 
 def benchmark(
     data: Data | Sequence[Data],
@@ -116,7 +118,7 @@ def benchmark(
     command : str, optional
         The command line, stored with the results as information for people.
     progress : bool or callable of (done, total), optional
-        Counts folds. See `extract`.
+        Counts folds, and the ranking. See `extract`.
 
     Returns
     -------
@@ -165,14 +167,15 @@ def benchmark(
     store = open_store(plan, datasets, labels, groups, out=out, command=command)
     shown = shown_progress(progress, "fitting", "folds")
     with shown as show, connect_if(cluster, tls) as connected:
-        count = ProgressCounter(plan.count_folds(len(datasets)), show)
+        count = ProgressCounter(plan.count_folds(len(datasets)) + RANKING, show)
         for dataset in datasets:
             with open_trainer(
                 dataset, plan, n_jobs=n_jobs, progress=count.add, cluster=connected
             ) as trainer:
                 compute_entries(trainer, plan, store)
+        result = ranked(plan, store, datasets)
         count.finish()
-    return ranked(plan, store, datasets)
+    return result
 
 
 def checked_heads(heads: Heads, params: Mapping[str, Any] | None) -> dict[str, OneHead]:

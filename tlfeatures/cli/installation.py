@@ -9,6 +9,7 @@ import click
 from tlfeatures.cli.run_options import command, json_option
 from tlfeatures.terminal.backbones_text import render_backbones
 from tlfeatures.terminal.doctor_text import render_diagnosis
+from tlfeatures.terminal.progress import WaitingLine
 from tlfeatures.terminal.streams import print_message, print_result
 
 
@@ -57,5 +58,6 @@ def doctor(measure: bool, as_json: bool) -> None:
 
     if measure:
         print_message("Measuring the engines; this takes about a minute.")
-    found = doctor(measure=measure)
+    with WaitingLine():
+        found = doctor(measure=measure)
     print_result(json.dumps(found.to_dict()) if as_json else render_diagnosis(found))

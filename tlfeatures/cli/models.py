@@ -28,7 +28,7 @@ from tlfeatures.errors import ParameterError
 from tlfeatures.terminal.exits import SOME_UNREADABLE, exit_for_failures
 from tlfeatures.terminal.model_text import render_evaluation, render_export, render_info
 from tlfeatures.terminal.prediction_output import PredictionOutput
-from tlfeatures.terminal.progress import ProgressBar
+from tlfeatures.terminal.progress import ProgressBar, WaitingLine
 from tlfeatures.terminal.streams import paths_from_stdin, print_result
 
 if TYPE_CHECKING:
@@ -190,12 +190,14 @@ def _label(
     """Label images, those of standard input, or features."""
     if features is not None:
         chosen = {name: options[name] for name in ("min_confidence", "outliers", "coverage")}
-        return model.predict_features(features, columns=columns, **chosen)
+        with WaitingLine():
+            return model.predict_features(features, columns=columns, **chosen)
     if images == _STREAM:
         return model.predict_stream(paths_from_stdin(), **options)
+    if not with_bar:
+        return model.iter_predict(images, progress=False, **options)
     bar = ProgressBar("predicting")
-    show = bar.show if with_bar else False
-    return _and_close(bar, model.iter_predict(images, progress=show, **options))
+    return _and_close(bar, model.iter_predict(images, progress=bar.show, **options))
 
 
 def _and_close(bar: ProgressBar, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
@@ -294,7 +296,8 @@ def export(
     """
     from tlfeatures.models.export.export import export
 
-    result = export(model, output, weights=weights, check=check or None)
+    with WaitingLine():
+        result = export(model, output, weights=weights, check=check or None)
     print_result(json.dumps(result.to_dict()) if as_json else render_export(result))
     if result.check is not None:
         exit_for_failures(ctx, result.check.failed.items())

@@ -9,7 +9,7 @@ import click
 
 from tlfeatures.cli.run_options import command, json_option, n_jobs_option
 from tlfeatures.terminal.predictions_text import render_predictions
-from tlfeatures.terminal.progress import ProgressBars
+from tlfeatures.terminal.progress import ProgressBar, ProgressBars
 from tlfeatures.terminal.report_text import render_report
 from tlfeatures.terminal.streams import print_result
 
@@ -142,5 +142,6 @@ def predictions(folder: str, output: str, as_json: bool) -> None:
     """
     from tlfeatures.benchmarking.predictions import write_predictions
 
-    written = write_predictions(folder, output)
+    with ProgressBar("writing", "heads/s") as bar:
+        written = write_predictions(folder, output, progress=bar.show)
     print_result(json.dumps(written.to_dict()) if as_json else render_predictions(written))
