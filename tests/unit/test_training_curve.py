@@ -9,6 +9,7 @@ from sklearn.metrics import log_loss
 
 from tests.unit.data import dataset
 from tlfeatures import cross_validate, make_head
+from tlfeatures.dataset.samples import sampled_rows
 from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.model_selection.fold_scores import EPOCH_SCORES
 from tlfeatures.model_selection.folds import make_folds
@@ -154,6 +155,39 @@ def test_what_tuning_chose_is_used_fold_by_fold():
     assert curve.params == SHORT
     with pytest.raises(ParameterError, match="one mapping for each of 3 folds, got 2"):
         training_curve(data, folds=folds, split=split, chosen=chosen[:2])
+
+
+def test_of_many_images_a_sample_is_used_in_the_same_folds():
+    data = dataset(n=300)
+    split, folds = make_folds(data, cv=3)
+    chosen = [{"epochs": 2}, {"epochs": 4}, {"epochs": 3}]
+    curve = training_curve(
+        data, params=SHORT, folds=folds, split=split, chosen=chosen, sample=60, random_state=1
+    )
+    rows = sampled_rows(data.y, data.together, 60, 1)
+    parts = [
+        tuple(np.flatnonzero(np.isin(rows, side)) for side in (train, test))
+        for train, test in folds
+    ]
+    each = training_curve(
+        data.take(rows), params=SHORT, folds=parts, split=split, chosen=chosen, random_state=1
+    )
+    assert (curve.images, curve.sample, each.sample) == (300, len(rows), None)
+    for name in EPOCH_SCORES:
+        np.testing.assert_array_equal(getattr(curve, name), getattr(each, name))
+    whole = training_curve(data, params=SHORT, folds=folds, split=split, sample=None)
+    assert whole.sample is None
+    assert same(TrainingCurve.from_dict(json.loads(json.dumps(curve.to_dict()))), curve)
+
+
+def test_a_fold_that_the_sample_leaves_empty_is_left_out():
+    data = dataset(n=300)
+    rows = sampled_rows(data.y, data.together, 60)
+    unused = np.setdiff1d(np.arange(300), rows)
+    folds = [(rows[:40], rows[40:]), (rows, unused)]
+    chosen = [{"epochs": 2}, {"epochs": 4}]
+    curve = training_curve(data, params=SHORT, folds=folds, chosen=chosen, sample=60)
+    assert (curve.folds, curve.epochs) == (1, 2)
 
 
 def test_choices_of_tuning_give_the_tuned_scores():

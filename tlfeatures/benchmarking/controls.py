@@ -39,7 +39,7 @@ from tlfeatures.benchmarking.shortcut import told_apart
 from tlfeatures.benchmarking.store.store import ResultStore
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.dataset.rows import in_memory
-from tlfeatures.dataset.samples import MOST_IMAGES, sampled_rows
+from tlfeatures.dataset.samples import MOST_IMAGES, folds_among, sampled_rows
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.make_heads import make_heads
@@ -156,12 +156,7 @@ class _Bench:
     @cached_property
     def folds(self) -> list[Fold]:
         """The folds of the first repeat, as positions in `rows`."""
-        position = np.full(len(self.datasets[0]), -1)
-        position[self.rows] = np.arange(len(self.rows))
-        kept = [
-            tuple(position[side][position[side] >= 0] for side in fold)
-            for fold in self.plan.folds[0]
-        ]
+        kept = folds_among(self.rows, self.plan.folds[0])
         return [(train, test) for train, test in kept if len(train) and len(test)]
 
     @cached_property

@@ -9,11 +9,13 @@ group, and these still belong together.
 from __future__ import annotations
 
 import numbers
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.errors import ParameterError
 
 MOST_IMAGES = 5000  # of more images, the analyses draw a sample
@@ -73,6 +75,29 @@ def sampled_rows(
         return rows
     order = _from_many_groups(label, code, random.permutation(len(y)))
     return np.flatnonzero(_drawn(label, single, most, order))
+
+
+def folds_among(rows: NDArray[np.int_], folds: list[Fold]) -> list[Fold]:
+    """Return what folds have of some of their rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (s,), int
+        The chosen rows.
+    folds : list of (train rows, test rows)
+
+    Returns
+    -------
+    list of (train rows, test rows)
+        As positions in `rows`. A fold may be left without any.
+    """
+    position = np.full(1 + max(int(part.max(initial=0)) for part in [rows, *chain(*folds)]), -1)
+    position[rows] = np.arange(len(rows))
+
+    def kept(side: NDArray[np.int_]) -> NDArray[np.int_]:
+        return position[side][position[side] >= 0]
+
+    return [(kept(train), kept(test)) for train, test in folds]
 
 
 def _drawn(

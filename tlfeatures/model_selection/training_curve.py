@@ -7,7 +7,7 @@ its training images only. `cross_validate` scores the weights after the last epo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from tlfeatures.data_frames import data_frame
 from tlfeatures.dataset.duplicates import Similarity
 from tlfeatures.dataset.labels import Groups, Labels
 from tlfeatures.dataset.load import Data, Files, as_dataset
+from tlfeatures.dataset.samples import MOST_IMAGES, folds_among, sampled_rows
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.equality import EqualByValue
@@ -71,6 +72,8 @@ class TrainingCurve(EqualByValue):
         Loss and accuracy of the fold's test images.
     variants : int
         Number of variants of each training image that the head was also fitted on.
+    sample : int or None
+        Number of images that were used, if these are a sample of all images.
     """
 
     file: str
@@ -86,6 +89,7 @@ class TrainingCurve(EqualByValue):
     validation_loss: Floats
     validation_accuracy: Floats
     variants: int = 0
+    sample: int | None = None
 
     def __repr__(self) -> str:
         """Describe it in one line."""
@@ -189,6 +193,7 @@ def training_curve(
     split: str | None = None,
     chosen: Sequence[Mapping[str, Any]] = (),
     cv: Folding | None = None,
+    sample: int | None = MOST_IMAGES,
     n_jobs: int | None = None,
     random_state: int | None = 0,
     scale_from: int = MANY_ROWS,
@@ -214,6 +219,9 @@ def training_curve(
         Parameters that tuning chose in each fold (`Choice.params`).
     cv : int, str, scikit-learn splitter or iterable of (train rows, test rows), optional
         See `make_folds`.
+    sample : int or None
+        Approximate number of images that are used. Of more images, a stratified sample is drawn,
+        see `tlfeatures.dataset.samples`, and the folds keep their images of it. None: all images.
     n_jobs : int or None
         Number of folds that are fitted at the same time, each on one thread. It does not change
         the results.
@@ -257,20 +265,26 @@ def training_curve(
         near_duplicates=near_duplicates,
         variants=variants,
     )
-    many_rows = has_many_rows(TrainingRows.count(data), scale_from)
-    name, classifier = _make(head, params, random_state, many_rows)
     if folds is None:
         split, folds = make_folds(data, cv=cv, split=split or "auto", random_state=random_state)
     if chosen and len(chosen) != len(folds):
         raise ParameterError(
             f"chosen must have one mapping for each of {len(folds)} folds, got {len(chosen)}"
         )
-    tasks = [Task(train, test, {name: classifier}) for train, test in folds]
-    if chosen:
-        tasks = [replace(task, params={name: own}) for task, own in zip(tasks, chosen, strict=True)]
+    images, rows = len(data), sampled_rows(data.y, data.together, sample, random_state)
+    data = data.take(rows)
+    many_rows = has_many_rows(TrainingRows.count(data), scale_from)
+    name, classifier = _make(head, params, random_state, many_rows)
+    tasks = [
+        Task(train, test, {name: classifier}, params={name: own} if chosen else {})
+        for (train, test), own in zip(
+            folds_among(rows, folds), chosen or [{}] * len(folds), strict=True
+        )
+        if len(train) and len(test)
+    ]
     with (
         shown_progress(progress, "epochs", "folds") as show,
-        Trainer(data, n_jobs=n_jobs, progress=ProgressCounter(len(folds), show).add) as trainer,
+        Trainer(data, n_jobs=n_jobs, progress=ProgressCounter(len(tasks), show).add) as trainer,
     ):
         tables = [by_head[name] for by_head in trainer.follow_epochs(tasks)]
     return TrainingCurve(
@@ -279,9 +293,10 @@ def training_curve(
         weights=data.weights,
         head=name,
         params=dict(params or {}),
-        images=len(data.y),
+        images=images,
+        sample=len(rows) if len(rows) < images else None,
         split=split or "cv",
-        folds=len(folds),
+        folds=len(tasks),
         variants=data.n_variants,
         **dict(zip(EPOCH_SCORES, np.moveaxis(_padded(tables), 2, 0), strict=True)),
     )

@@ -237,6 +237,7 @@ def epochs(curve: TrainingCurve, named: str) -> dict[str, Any]:
     return {
         "figures": figures,
         "head": named,
+        "sample": None if curve.sample is None else sample_words(curve.sample, curve.images),
         "split": curve.split,
         "folds": curve.folds,
         "rows": rows,
