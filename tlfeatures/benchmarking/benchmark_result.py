@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -243,8 +243,50 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     FormatError
         If a file of the folder is damaged, or has another version of the format.
     """
+    return _load(folder, None)
+
+
+def load_benchmark_of(
+    folder: str | os.PathLike[str], choose: Callable[[Comparison], Rank]
+) -> Benchmark:
+    """Read the folder of a benchmark, and keep the predictions of one rank only.
+
+    All entries are read and checked, one at a time, but those of other ranks have empty arrays:
+    with 1,000 classes, the predictions of a head may need hundreds of megabytes.
+
+    Parameters
+    ----------
+    folder : path
+    choose : callable (Comparison)
+        Chooses the rank.
+
+    Raises
+    ------
+    ParameterError, FormatError
+        See `load_benchmark`.
+    """
+    return _load(folder, choose)
+
+
+def _load(folder: str | os.PathLike[str], choose: Callable[[Comparison], Rank] | None) -> Benchmark:
     path = check_folder(folder)
-    study, stored, entries = read_again_if_changed(path, _read)
+
+    def read(path: Path) -> Benchmark:
+        stored = read_results(path)
+        study = read_study_of(path, stored)
+        comparison = _comparison(path, stored)
+        kept = None if choose is None else choose(comparison).keys
+        entries = [
+            entry if kept is None or entry.facts["key"] in kept else entry.without_predictions()
+            for entry in read_entries_of(path, stored, study)
+        ]
+        return Benchmark(study, entries, comparison, 0, str(folder), stored["commands"])
+
+    return read_again_if_changed(path, read)
+
+
+def _comparison(path: Path, stored: Mapping[str, Any]) -> Comparison:
+    """Return the ranking in `results.json`, after checks."""
     _check_ranking(path / RESULTS, stored)
     ranking = [{name: rank[name] for name in _RANK} for rank in stored["ranking"]]
     backbones = [{name: item[name] for name in _BACKBONE} for item in stored["backbones"]]
@@ -264,19 +306,13 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
         "controls": [{name: item[name] for name in CONTROL_FACTS} for item in stored["controls"]],
     }
     comparison = Comparison.from_dict({**stored, **parts})
-    held = {entry.facts["key"] for entry in entries}
+    held = {head["key"] for head in stored["heads"]}
     if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
         raise FormatError(
             f"{path / RESULTS} is damaged: its ranking names entries that are missing; "
             f"{remedy(path / RESULTS)}"
         )
-    return Benchmark(study, entries, comparison, 0, str(folder), stored["commands"])
-
-
-def _read(path: Path) -> tuple[Study, dict[str, Any], list[Entry]]:
-    stored = read_results(path)
-    study = read_study_of(path, stored)
-    return study, stored, list(read_entries_of(path, stored, study))
+    return comparison
 
 
 _RANKING: dict[str, Any] = {

@@ -42,6 +42,10 @@ class Entry(EqualByValue):
     predicted: NDArray[np.int_] = field(repr=False)
     probabilities: NDArray[np.floating[Any]] = field(repr=False)
 
+    def without_predictions(self) -> Entry:
+        """Return the entry with its facts, and with empty arrays."""
+        return Entry(self.facts, self.fold[:0].copy(), self.predicted[:0].copy(), np.empty((0, 0)))
+
 
 def entry_of(run: HeadFolds, facts: dict[str, Any], scorer: BootstrapScorer) -> Entry:
     """Create an entry from the predictions of a head.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlfeatures.benchmarking.benchmark_result import Benchmark
-from tlfeatures.benchmarking.comparison import Rank
+from tlfeatures.benchmarking.comparison import Comparison, Rank
 from tlfeatures.benchmarking.entries import Entry
 from tlfeatures.dataset.dataset import Dataset
 from tlfeatures.errors import ParameterError
@@ -88,16 +88,7 @@ class Analyses:
         ParameterError
             If the benchmark does not have the head or embedding. The message lists valid names.
         """
-        ranking = self.benchmark.comparison.ranking
-        head = None if head is None else ALIASES.get(head, head)
-        for name, wanted in (("embedding", embedding), ("head", head)):
-            matches = [rank for rank in ranking if wanted in (None, *_names(rank, name))]
-            if not matches:
-                names = dict.fromkeys(_names(rank, name)[0] for rank in ranking)
-                raise unknown_name(f"{name} of this benchmark named", str(wanted), names)
-            # `logreg` is a name in the ranking, and also the head of `logreg (5 variants)`.
-            ranking = [rank for rank in matches if wanted == _names(rank, name)[0]] or matches
-        return ranking
+        return ranks_of(self.benchmark.comparison, head, embedding)
 
     @staticmethod
     def in_epochs(ranking: Iterable[Rank]) -> Rank | None:
@@ -242,6 +233,22 @@ class Analyses:
     def _progress_of(self, analysis: str) -> bool | Progress | None:
         progress = self._progress
         return partial(progress, analysis) if callable(progress) else progress
+
+
+def ranks_of(
+    comparison: Comparison, head: str | None = None, embedding: str | None = None
+) -> list[Rank]:
+    """Return the ranks of a head and an embedding; see `Analyses.ranks`."""
+    ranking = comparison.ranking
+    head = None if head is None else ALIASES.get(head, head)
+    for name, wanted in (("embedding", embedding), ("head", head)):
+        matches = [rank for rank in ranking if wanted in (None, *_names(rank, name))]
+        if not matches:
+            names = dict.fromkeys(_names(rank, name)[0] for rank in ranking)
+            raise unknown_name(f"{name} of this benchmark named", str(wanted), names)
+        # `logreg` is a name in the ranking, and also the head of `logreg (5 variants)`.
+        ranking = [rank for rank in matches if wanted == _names(rank, name)[0]] or matches
+    return ranking
 
 
 def _names(rank: Rank, what: str) -> tuple[str, ...]:

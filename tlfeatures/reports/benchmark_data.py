@@ -104,15 +104,17 @@ class BenchmarkData:
             whole = header.embeddings.keys() >= set(parts) and variants <= header.spec.variants
             if rows is None or not whole:
                 raise _other_content(file)
-            X = join({part: reader.read(part)[rows] for part in parts}, embedding)
+            # A slice of all rows is no copy: they may be mapped, see `mapped_rows`.
+            chosen = slice(None) if rows == list(range(len(done))) else rows
+            X = join({part: reader.read(part)[chosen] for part in parts}, embedding)
             varied = (
-                {part: reader.read_variants(part, variants)[rows] for part in parts}
+                {part: reader.read_variants(part, variants)[chosen] for part in parts}
                 if variants
                 else None
             )
-            digests = [np.frombuffer(header.digests[done[row]], np.uint8) for row in rows]
+            digests = b"".join(header.digests[done[row]] for row in rows)
             best = embedding_for_copies(header)
-            looks = None if best == embedding else reader.read(best)[rows]
+            looks = None if best == embedding else reader.read(best)[chosen]
         return Dataset(
             X=X,
             y=study.y,
@@ -123,7 +125,7 @@ class BenchmarkData:
             spec=with_variants(header.spec, variants),
             file=file,
             copies=study.copies,
-            digests=np.stack(digests),
+            digests=np.frombuffer(digests, np.uint8).reshape(len(rows), -1),
             variants=None if varied is None else join(varied, embedding),
             looks=looks,
             near_duplicates=about["near_duplicates"],

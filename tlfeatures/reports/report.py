@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlfeatures.benchmarking.benchmark_result import Benchmark, load_benchmark
+from tlfeatures.benchmarking.benchmark_result import Benchmark, load_benchmark_of
 from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.fit_result import FitResult
 from tlfeatures.dataset.dataset import Dataset
@@ -15,7 +15,7 @@ from tlfeatures.file_result import FileResult
 from tlfeatures.files import replace_file
 from tlfeatures.html_tables import Cell
 from tlfeatures.names import counted, unknown_name
-from tlfeatures.reports.benchmark_analyses import Analyses, Steps
+from tlfeatures.reports.benchmark_analyses import Analyses, Steps, ranks_of
 from tlfeatures.reports.diagnostics import METHODS, confusion, precision_recall, reliability, roc
 from tlfeatures.reports.drawing.confusion_matrix import ConfusionDisplay
 from tlfeatures.reports.drawing.curves import (
@@ -129,7 +129,11 @@ def report(
         point = results.point_sentences
         given = given or [results.data]
         results = results.benchmark
-    benchmark = results if isinstance(results, Benchmark) else load_benchmark(results)
+    benchmark = (
+        results
+        if isinstance(results, Benchmark)
+        else load_benchmark_of(results, lambda of: ranks_of(of, head, embedding)[0])
+    )
     analyses = Analyses(benchmark, given, n_jobs=n_jobs, progress=progress)
     shown = {**contents(analyses, wanted), "operating_point": point}
     html = render(PAGE, "page", shown).encode("utf-8", "replace")
@@ -213,7 +217,7 @@ def plot(
     if map not in METHODS:
         raise unknown_name("map", map, METHODS)
     check_output(output, SUFFIXES)
-    benchmark = load_benchmark(folder)
+    benchmark = load_benchmark_of(folder, lambda of: ranks_of(of, head, embedding)[0])
     analyses = Analyses(benchmark, n_jobs=n_jobs, progress=progress)
     ranks = analyses.ranks(head, embedding)
     rank = ranks[0]
