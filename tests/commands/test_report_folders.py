@@ -27,7 +27,7 @@ def test_what_was_computed_once_is_kept(page_folder, page_copy):
         progress=lambda what, done, total: computed.append(what),
     )
     assert set(made.sections) >= {"learning_curve", "epochs", "audit", "map"}
-    assert computed == []
+    assert set(computed) == {"pictures"}
     first = (page_folder / "report.html").read_text().replace(str(page_folder), str(page_copy))
     assert (page_copy / "again.html").read_text() == first
 

@@ -129,7 +129,7 @@ def test_every_function_calls_a_function(folder):
     audit("photos.h5", head="logreg", **options)
     shown()
     write_report(result, "page.html", without=["audit", "map", "epochs"], progress=show)
-    assert {name for name, *_ in calls} == {"learning curve"}
+    assert {name for name, *_ in calls} == {"learning curve", "pictures"}
     calls.clear()
     model = Model.load("photos.model")
     assert len(model.predict("photos", progress=show, batch_size=5)) == 24

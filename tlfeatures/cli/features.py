@@ -102,9 +102,9 @@ def export_features(
     embeddings. A .npz has one array per embedding. A table has one column per value, such as
     block5_pool.avg.0. `tlfeatures import` reads the file back without any loss.
     """
-    from tlfeatures.dataset.export_features import export_features
-
     with ProgressBar("writing", "rows/s") as bar:
+        from tlfeatures.dataset.export_features import export_features
+
         result = export_features(
             file, output, embedding=embedding or None, progress=bar.show, **options
         )

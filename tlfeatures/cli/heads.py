@@ -53,9 +53,10 @@ _files_argument = click.argument(
 
 
 def _write_page(result: Benchmark | FitResult, page: str, n_jobs: int | None) -> None:
-    from tlfeatures.reports.report import report
 
     with ProgressBars() as bars:
+        from tlfeatures.reports.report import report
+
         written = report(result, page, n_jobs=n_jobs, progress=bars.show)
     print_message(render_report(written))
 
@@ -105,13 +106,13 @@ def fit(
     The labels are the names of the images' folders, or come from --labels. Several files are
     joined, for example files of two backbones: --embedding names a part of each.
     """
-    from tlfeatures.benchmarking.fit import fit
-    from tlfeatures.heads.parameters import parse_params
-
     check_page(report)
     options |= pop_cluster(options)
     line = ctx.meta[COMMAND_LINE]
     with ProgressBar("folds", "folds/s") as bar:
+        from tlfeatures.benchmarking.fit import fit
+        from tlfeatures.heads.parameters import parse_params
+
         result = fit(
             files, heads, params=parse_params(params), command=line, progress=bar.show, **options
         )
@@ -180,12 +181,12 @@ def benchmark(
     heads that are not significantly different from it. If the files have several backbones (the
     networks that computed the embeddings), the verdict compares the backbones, too.
     """
-    from tlfeatures.benchmarking.run import benchmark
-    from tlfeatures.heads.parameters import parse_params
-
     check_page(report)
     options |= pop_cluster(options)
     with ProgressBar("folds", "folds/s") as bar:
+        from tlfeatures.benchmarking.run import benchmark
+        from tlfeatures.heads.parameters import parse_params
+
         result = benchmark(
             files,
             params=parse_params(params),
@@ -245,9 +246,9 @@ def audit(files: tuple[str, ...], top: int, as_json: bool, **options: Any) -> No
 
     The command changes none of the images and labels.
     """  # noqa: D301
-    from tlfeatures.model_selection.audit.audit import audit
-
     with ProgressBar("folds", "folds/s") as bar:
+        from tlfeatures.model_selection.audit.audit import audit
+
         result = audit(files, progress=bar.show, **options)
     print_result(json.dumps(result.to_dict()) if as_json else render_audit(result, top))
 
@@ -298,10 +299,10 @@ def learning_curve(
     four times the images. It prints the forecast only if the same method passes a check: a curve
     fitted to half of the images has to predict the accuracy with all of them.
     """
-    from tlfeatures.heads.parameters import parse_params
-    from tlfeatures.model_selection.learning_curve.measure import learning_curve
-
     with ProgressBar("fits", "fits/s") as bar:
+        from tlfeatures.heads.parameters import parse_params
+        from tlfeatures.model_selection.learning_curve.measure import learning_curve
+
         curve = learning_curve(files, params=parse_params(params), progress=bar.show, **options)
     print_result(json.dumps(curve.to_dict()) if as_json else render_learning_curve(curve))
 

@@ -138,9 +138,9 @@ def verify(
 
     The exit code is 1 if a problem was found.
     """
-    from tlfeatures.features.verify import verify
-
     with ProgressBar("checking", "rows/s") as bar:
+        from tlfeatures.features.verify import verify
+
         result = verify(file, source or None, progress=bar.show, **options)
     print_result(json.dumps(result.to_dict()) if as_json else render_verification(result))
     if not result.ok:
@@ -163,8 +163,8 @@ def merge(file: str, output: str | None, as_json: bool) -> None:
     `tlfeatures extract --cluster` writes the embeddings into several files, the shards, in a folder
     next to FILE.h5. Without -o, the merged file replaces FILE.h5 and the shards are removed.
     """
-    from tlfeatures.features.merge import merge
-
     with ProgressBar("merging", "rows/s") as bar:
+        from tlfeatures.features.merge import merge
+
         result = merge(file, output, progress=bar.show)
     print_result(json.dumps(result.to_dict()) if as_json else render_merging(result))

@@ -54,10 +54,10 @@ def doctor(measure: bool, as_json: bool) -> None:
     The command downloads nothing. It does not fail: if something can't be found out, its line says
     why.
     """
-    from tlfeatures.features.doctor import doctor
-
     if measure:
         print_message("Measuring the engines; this takes about a minute.")
     with WaitingLine():
+        from tlfeatures.features.doctor import doctor
+
         found = doctor(measure=measure)
     print_result(json.dumps(found.to_dict()) if as_json else render_diagnosis(found))

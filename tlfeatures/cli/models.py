@@ -124,15 +124,16 @@ def predict(
     an embeddings file (FILE.h5) that was made with the settings of MODEL. A model that was fitted
     on imported embeddings can label features only.
     """
-    from tlfeatures.models.feature_input import features_file
-    from tlfeatures.models.model import Model
-
     if "-" in images and images != _STREAM:
         raise ParameterError("- reads paths from standard input: give no other images with it")
     result = PredictionOutput(output, as_json, excel)
     check_page(report)
     result.check_other_file(report)
-    loaded = Model.load(model)
+    with WaitingLine():
+        from tlfeatures.models.feature_input import features_file
+        from tlfeatures.models.model import Model
+
+        loaded = Model.load(model)
     features = None if images == _STREAM else features_file(loaded, images)
     inputs = _inputs_of(images, features, folder, columns)
     options["coverage"] = coverage
@@ -213,9 +214,10 @@ def _write_label_page(
     name: str,
     inputs: Images | None,
 ) -> None:
-    from tlfeatures.reports.report_labels import report_labels
 
     with ProgressBar("pictures") as bar:
+        from tlfeatures.reports.report_labels import report_labels
+
         report_labels(
             predictions, page, model=model, inputs=inputs, model_name=name, progress=bar.show
         )
@@ -247,9 +249,9 @@ def evaluate(
     The command prints each score with its 95 % interval, which shows how far chance may have moved
     the score, and the confusion matrix: how many images of each class were predicted as each class.
     """
-    from tlfeatures.models.evaluate import evaluate
-
     with ProgressBar() as bar:
+        from tlfeatures.models.evaluate import evaluate
+
         given = source if len(source) > 1 else source[0]
         result = evaluate(model, given, progress=bar.show, **options)
     print_result(json.dumps(result.to_dict()) if as_json else render_evaluation(result))
@@ -294,9 +296,9 @@ def export(
     --coverage`. Writing the file needs `pip install
     'tlfeatures[onnx]'`. Using the file needs ONNX Runtime only.
     """
-    from tlfeatures.models.export.export import export
-
     with WaitingLine():
+        from tlfeatures.models.export.export import export
+
         result = export(model, output, weights=weights, check=check or None)
     print_result(json.dumps(result.to_dict()) if as_json else render_export(result))
     if result.check is not None:

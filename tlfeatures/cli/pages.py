@@ -78,9 +78,9 @@ def report(folder: str, output: str, as_json: bool, **options: Any) -> None:
     audit of the labels. It keeps these results in DIR. They take seconds for a thousand images. Of
     more than 5,000 images, they use a sample, and the page says so. --without leaves them out.
     """
-    from tlfeatures.reports.report import report
-
     with ProgressBars() as bars:
+        from tlfeatures.reports.report import report
+
         written = report(folder, output, progress=bars.show, **options)
     print_result(json.dumps(written.to_dict()) if as_json else render_report(written))
 
@@ -113,9 +113,9 @@ def plot(folder: str, what: str, output: str, **options: Any) -> None:
     DIR is the folder of `tlfeatures benchmark -o DIR`. `tlfeatures report` shows all figures on one
     page.
     """
-    from tlfeatures.reports.report import plot
-
     with ProgressBars() as bars:
+        from tlfeatures.reports.report import plot
+
         plot(folder, what, output, progress=bars.show, **options)
     print_result(output)
 
@@ -140,8 +140,8 @@ def predictions(folder: str, output: str, as_json: bool) -> None:
     class and the probability of each class. The predictions are out-of-fold: each was made by a
     head that was not trained on the image.
     """
-    from tlfeatures.benchmarking.predictions import write_predictions
-
     with ProgressBar("writing", "heads/s") as bar:
+        from tlfeatures.benchmarking.predictions import write_predictions
+
         written = write_predictions(folder, output, progress=bar.show)
     print_result(json.dumps(written.to_dict()) if as_json else render_predictions(written))

@@ -130,7 +130,7 @@ class Analyses:
                 n_jobs=self._n_jobs,
                 random_state=seed,
                 scale_from=_scale_from(rank),
-                progress=self._progress_of("learning curve"),
+                progress=self.progress_of("learning curve"),
             )
 
         return self._cache.get(LearningCurve, [rank.keys, params], measure)
@@ -156,7 +156,7 @@ class Analyses:
                 n_jobs=self._n_jobs,
                 random_state=entry.facts["random_state"],
                 scale_from=_scale_from(rank),
-                progress=self._progress_of("epochs"),
+                progress=self.progress_of("epochs"),
             )
 
         return self._cache.get(TrainingCurve, [rank.keys], measure)
@@ -171,7 +171,7 @@ class Analyses:
                 cv=self._folds_wanted(),
                 n_jobs=self._n_jobs,
                 random_state=facts["random_state"],
-                progress=self._progress_of("audit"),
+                progress=self.progress_of("audit"),
             )
 
         return self._cache.get(Audit, [facts["study"], entry["matrix"]], measure)
@@ -230,7 +230,8 @@ class Analyses:
             return min(folds, 5)
         return folds if folds > 1 else 5
 
-    def _progress_of(self, analysis: str) -> bool | Progress | None:
+    def progress_of(self, analysis: str) -> bool | Progress | None:
+        """Return the `progress` of one analysis, or of another step of a page."""
         progress = self._progress
         return partial(progress, analysis) if callable(progress) else progress
 

@@ -97,7 +97,8 @@ def report(
         Number of folds that are fitted at the same time for the learning curve, the epochs and the
         audit. These results are stored in the folder of the benchmark.
     progress : bool or callable of (analysis, done, total), optional
-        A callable is called after each step of an analysis. Else see `extract`.
+        A callable is called after each step of an analysis, and after each picture. Else see
+        `extract`.
 
     Returns
     -------

@@ -75,8 +75,9 @@ class ProgressBars:
     def show(self, label: str, done: int, total: int) -> None:
         """Update the bar of this step: `done` of `total` are done."""
         if label != self._label:
+            unit = "images/s" if label == "pictures" else "fits/s"
             self._stack.close()
-            self._label, self._bar = label, self._stack.enter_context(ProgressBar(label, "fits/s"))
+            self._label, self._bar = label, self._stack.enter_context(ProgressBar(label, unit))
         self._bar.show(done, total)
         if done == total:  # what follows may not be counted
             self._stack.close()

@@ -22,6 +22,7 @@ from tlfeatures.metrics.confusion import MANY_CLASSES
 from tlfeatures.metrics.score_records import PooledScore, range_text
 from tlfeatures.metrics.scores import score_name, score_text, score_unit
 from tlfeatures.names import as_list, counted, folds_in_words, sample_words, some_of, unknown_name
+from tlfeatures.progress import shown_progress
 from tlfeatures.reports.benchmark_analyses import Analyses
 from tlfeatures.reports.diagnostics import METHODS, confusion
 from tlfeatures.reports.drawing import style
@@ -230,7 +231,9 @@ class _OptionalParts:
             )
         header = read_header(self._analyses.find(file))
         digests = dict(zip(header.ids, header.digests, strict=True))
-        return thumbnails(source, ids, digests, room, header.spec.value_range)
+        progress = self._analyses.progress_of("pictures")
+        with shown_progress(progress, "pictures", "images") as show:
+            return thumbnails(source, ids, digests, room, header.spec.value_range, show)
 
 
 # ---- the answer

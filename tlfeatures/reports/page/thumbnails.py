@@ -30,6 +30,7 @@ def thumbnails(
     digests: Mapping[str, bytes],
     budget: int = BUDGET,
     value_range: ValueRange | None = None,
+    progress: Progress = no_progress,
 ) -> dict[str, str]:
     """Make data URLs of images, in their order, until the budget is used up.
 
@@ -45,6 +46,8 @@ def thumbnails(
         Largest number of characters in all.
     value_range : (float, float), optional
         See `decode_content`.
+    progress : callable of (done, total)
+        Counts images.
 
     Returns
     -------
@@ -52,7 +55,7 @@ def thumbnails(
         WebP pictures, the longer side at most `SIDE` pixels, of the images that can be read.
     """
     originals = find_originals(source, wanted, digests)
-    made = make_thumbnails(originals, SIDE, budget, value_range)
+    made = make_thumbnails(originals, SIDE, budget, value_range, progress)
     if made.tried < len(wanted):
         logger.info("pictures of %d of %d images fill the page", len(made.urls), len(wanted))
     elif len(made.urls) < len(wanted):
