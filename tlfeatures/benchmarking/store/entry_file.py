@@ -192,8 +192,10 @@ def _entry(facts: Mapping[str, Any], arrays: Arrays, study: Study) -> Entry:
     tested = arrays["fold"] >= 0
     if tested.sum() != t or not 0 <= arrays["predicted"].min() <= arrays["predicted"].max() < k:
         raise ValueError("it has predictions of other images or classes")
-    table = np.full((n, k), np.nan, arrays["probabilities"].dtype)
-    entry = Entry(dict(facts), arrays["fold"].astype(int), np.full(n, -1), table)
-    entry.predicted[tested] = arrays["predicted"]
-    entry.probabilities[tested] = arrays["probabilities"]
-    return entry
+    table = arrays["probabilities"]
+    if t < n:  # otherwise a copy, which may be large, isn't needed
+        table = np.full((n, k), np.nan, table.dtype)
+        table[tested] = arrays["probabilities"]
+    predicted = np.full(n, -1)
+    predicted[tested] = arrays["predicted"]
+    return Entry(dict(facts), arrays["fold"].astype(int), predicted, table)

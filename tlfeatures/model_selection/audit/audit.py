@@ -289,7 +289,8 @@ def _out_of_fold(
     progress: bool | Progress | None,
 ) -> tuple[Floats, float]:
     """Return the mean probabilities and the mean accuracy of several cross-validations."""
-    tables, accuracies = [], []
+    total: Floats | float = 0.0
+    accuracies = []
     many_rows = has_many_rows(TrainingRows.count(data))
     with (
         shown_progress(progress, "audit", "folds") as show,
@@ -305,9 +306,9 @@ def _out_of_fold(
                     f"head {name} gives no probabilities, which are needed to judge the labels; "
                     "choose another head, for example rbf-svm or logreg"
                 )
-            tables.append(result.probabilities)
+            total = total + result.probabilities  # one table at a time: it may have many classes
             accuracies.append((np.array(data.classes)[result.predicted] == data.y).mean())
-    return np.mean(tables, axis=0), float(np.mean(accuracies))
+    return np.asarray(total) / _REPEATS, float(np.mean(accuracies))
 
 
 def _judges(data: Dataset, head: str, accuracy: float) -> bool:
