@@ -37,6 +37,8 @@ _MOST = 30  # names in a message; a network may have hundreds of layers
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:
     """Create the error for an unknown name; it lists known ones, the most similar first."""
     names = list(known)
+    if not names:
+        return ParameterError(f"there is no {kind} {name!r}; there are none")
     near = difflib.get_close_matches(name, names, n=len(names), cutoff=0.5)
     ordered = near + [other for other in names if other not in near]
     return ParameterError(f"there is no {kind} {name!r}; there are: {some_of(ordered, _MOST)}")

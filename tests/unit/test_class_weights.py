@@ -80,6 +80,25 @@ def test_the_weight_of_a_class_raises_its_share(name):
         assert shares[1] > shares[0]
 
 
+@pytest.mark.parametrize("many_rows", [False, True])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", OWN)
+def test_a_class_of_weight_0_is_not_predicted(name, classes, many_rows):
+    X, y = numbered(("ant", "bee", "cow")[:classes])
+    head = make_head(name, many_rows=many_rows, class_weight={"ant": 0.0}).fit(X, y)
+    probabilities = head.predict_proba(X)
+    assert np.isfinite(probabilities).all()
+    assert probabilities[:, 0].mean() < 0.2  # the temperature of SVMs is high here
+    assert set(head.predict(X)) == {"bee", "cow"} & set(y)
+
+
+@pytest.mark.parametrize("name", ["knn", "lda", "linear-svm", "mlp", "rbf-svm", "ridge"])
+def test_weights_that_are_all_0_are_refused(name):
+    X, y = numbered(("ant", "bee"))
+    with pytest.raises(ParameterError, match="0 for every class"):
+        make_head(name, class_weight={"ant": 0.0, "bee": 0.0}).fit(X, y)
+
+
 @pytest.mark.parametrize("name", [*OWN, *WRAPPED])
 @pytest.mark.parametrize("library", [True, False])
 def test_a_class_that_there_is_not_is_one_line(name, library):

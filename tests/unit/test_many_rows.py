@@ -13,10 +13,11 @@ from tlfeatures import HEADS, Model, benchmark, cross_validate, fit, learning_cu
 from tlfeatures.cli.head_options import head_options
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.block_coordinates import BlockCoordinates
-from tlfeatures.heads.blocks import conjugate
+from tlfeatures.heads.blocks import conjugate, solver
 from tlfeatures.heads.blocks import rows as block_rows
 from tlfeatures.heads.blocks.kernel import LandmarkKernel
 from tlfeatures.heads.blocks.rows import MatrixRows
+from tlfeatures.heads.blocks.solver import pair_hinge
 from tlfeatures.heads.classifiers import calibrated_block_ridge
 from tlfeatures.heads.coordinates import PrincipalCoordinates
 from tlfeatures.heads.forms import MANY_ROWS, has_many_rows
@@ -170,6 +171,16 @@ def test_wrong_parameters_of_landmarks_are_refused(params):
     X, y, *_ = sample()
     with pytest.raises(ParameterError, match=next(iter(params))):
         make_head("rbf-svm", many_rows=True, **params).fit(X, y)
+
+
+@CLASSES
+def test_rows_that_are_all_equal_have_the_most_frequent_class(classes):
+    _, y, *_ = sample(classes)
+    X = np.ones((len(y), 5), np.float32)
+    names, counts = np.unique(y, return_counts=True)
+    for head in both("rbf-svm"):
+        assert set(head.fit(X, y).predict(X)) == {names[counts.argmax()]}
+        np.testing.assert_allclose(head.predict_proba(X)[0], counts / len(y), atol=0.05)
 
 
 def test_landmarks_are_those_of_the_seed():
@@ -355,3 +366,16 @@ def test_wrong_parameters_are_named(name, wrong):
     (parameter,) = wrong
     with pytest.raises(ParameterError, match=f"{parameter} must be a"):
         make_head(name, **wrong, many_rows=True).fit(X, y)
+
+
+@CLASSES
+def test_derivatives_of_the_pair_hinge(classes):
+    random = np.random.default_rng(0)
+    decisions = random.normal(size=(50, 1 if classes == 2 else classes))
+    targets = solver._targets(random.integers(classes, size=50), classes).astype(float)
+    slopes = pair_hinge(decisions, targets)[1]
+    for column in range(decisions.shape[1]):
+        step = np.zeros_like(decisions)
+        step[:, column] = 1e-6
+        change = pair_hinge(decisions + step, targets)[0] - pair_hinge(decisions - step, targets)[0]
+        np.testing.assert_allclose(slopes[:, column], change / 2e-6, atol=1e-5)

@@ -107,12 +107,15 @@ def weights_of(weights: Mapping[Any, float], classes: Iterable[Any]) -> NDArray[
     Raises
     ------
     ParameterError
-        If the mapping names an unknown class.
+        If the mapping names an unknown class, or all weights are 0.
     """
     by_name = ClassWeights(weights)
     names = [text_of(name) for name in classes]
     _check_classes(by_name, names, "class_weight")
-    return np.array([by_name.get(name, 1.0) for name in names], np.float64)
+    found = np.array([by_name.get(name, 1.0) for name in names], np.float64)
+    if not found.any():
+        raise ParameterError("class_weight is 0 for every class; expected a weight above 0")
+    return found
 
 
 def _check_classes(weights: ClassWeights, names: Sequence[str], what: str) -> None:

@@ -32,6 +32,7 @@ Loss = Callable[[Single, Single], tuple[Single, Single]]
 _ROUNDING = 1e-4
 _REDUCTION = 0.01  # the derivatives at the end are at most this share of those at the start
 _STEPS_REACHED = 1  # status of L-BFGS-B
+_CORNER = np.float32(0.5)  # width of the rounded corner of the hinge loss
 
 
 def log_loss(decisions: Single, targets: Single) -> tuple[Single, Single]:
@@ -54,6 +55,31 @@ def squared_hinge(decisions: Single, targets: Single) -> tuple[Single, Single]:
     return np.einsum("ij,ij->i", missing, missing), -2 * signs * missing
 
 
+def pair_hinge(decisions: Single, targets: Single) -> tuple[Single, Single]:
+    """Hinge loss of a row's class against each other class; the sum over the other classes.
+
+    Its corner is a parabola of width `_CORNER`, because L-BFGS needs a derivative. A decision of
+    two classes is the difference between the second and the first.
+    """
+    if decisions.shape[1] == 1:
+        signs = 2 * targets - 1
+        losses, slopes = _rounded_hinge(signs * decisions)
+        return losses[:, 0], -signs * slopes
+    own = np.einsum("ij,ij->i", decisions, targets)[:, None]
+    losses, slopes = _rounded_hinge(own - decisions)
+    others = 1 - targets
+    losses *= others
+    slopes *= others
+    return losses.sum(axis=1), slopes - slopes.sum(axis=1, keepdims=True) * targets
+
+
+def _rounded_hinge(margins: Single) -> tuple[Single, Single]:
+    """Return the hinge loss of margins, and minus its derivative."""
+    missing = np.maximum(1 + _CORNER / 2 - margins, 0)
+    slopes = np.minimum(missing / _CORNER, 1)
+    return slopes * (missing - slopes * (_CORNER / 2)), slopes
+
+
 @dataclass(frozen=True)
 class Objective:
     """What is minimised.
@@ -61,7 +87,7 @@ class Objective:
     Attributes
     ----------
     loss : callable
-        `log_loss` or `squared_hinge`.
+        `log_loss`, `squared_hinge` or `pair_hinge`.
     C : float
         Factor of the sum of losses.
     curvature : float

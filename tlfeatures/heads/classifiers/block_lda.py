@@ -17,7 +17,7 @@ from tlfeatures.heads.blocks.rows import (
 )
 from tlfeatures.heads.classifiers.base import ClassWeight
 from tlfeatures.heads.classifiers.block_linear import BaseBlockLinear
-from tlfeatures.heads.classifiers.linear import one_row_for_two_classes
+from tlfeatures.heads.classifiers.linear import log_priors, one_row_for_two_classes
 
 # An axis with a smaller share of the largest eigenvalue is a rounding error: products of columns
 # are sums of float32.
@@ -53,7 +53,7 @@ class BlockLDA(BaseBlockLinear):
         solution = self._by_passes if source.is_wide else self._by_products
         coef = solution(source, sums, means)
         priors = counts * self._weights(codes)
-        intercept = np.log(priors / priors.sum()) - np.einsum("ij,ij->i", means, coef) / 2
+        intercept = log_priors(priors) - np.einsum("ij,ij->i", means, coef) / 2
         found = one_row_for_two_classes(coef, intercept)
         self.coef_, self.intercept_ = source.on_columns(*found)
         return self

@@ -8,8 +8,8 @@ from sklearn.base import BaseEstimator
 from tlfeatures.errors import ParameterError
 from tlfeatures.heads.blocks.kernel import LandmarkKernel
 from tlfeatures.heads.blocks.rows import Floats, MatrixRows
-from tlfeatures.heads.blocks.solver import Objective, minimised, squared_hinge
-from tlfeatures.heads.classifiers.base import ClassWeight
+from tlfeatures.heads.blocks.solver import Objective, minimised, pair_hinge
+from tlfeatures.heads.classifiers.base import TINY, ClassWeight
 from tlfeatures.heads.classifiers.block_decisions import LandmarkDecisions
 from tlfeatures.heads.classifiers.calibrated_blocks import (
     BaseCalibratedBlocks,
@@ -19,20 +19,22 @@ from tlfeatures.heads.classifiers.calibrated_blocks import (
 )
 from tlfeatures.heads.number_checks import check_number
 
-_FACTOR = 0.1  # of C, as in `CalibratedBlockSVM`
-
 
 class CalibratedLandmarkSVM(BaseCalibratedBlocks):
     """A support vector machine with an RBF kernel and probabilities, for many rows.
 
-    The kernel is Nystroem's approximation by landmarks, which are random training rows. The loss is
-    the squared hinge loss of one class against the others. Work and memory grow in proportion to
-    the number of rows, while those of an exact machine grow with its square.
+    The kernel is Nystroem's approximation by landmarks, which are random training rows. The loss of
+    a row is the sum of the hinge losses of its class against each other class. `CalibratedSVC` has
+    a machine for each pair of classes instead. With this loss, the coefficients of a pair are the
+    differences of those of its two classes, so that their number grows with that of the classes
+    only. Penalty and losses are those of all pairs together, divided by the number of classes; for
+    two classes, both are the same machine. Work and memory grow in proportion to the number of
+    rows, while those of an exact machine grow with its square.
 
     Parameters
     ----------
     C : float
-        Inverse of the L2 penalty, on the scale of `CalibratedSVC`: its best values are similar.
+        Inverse of the L2 penalty, as in `CalibratedSVC`.
     gamma, gamma_factor
         See `CalibratedSVC`.
     n_landmarks : int
@@ -48,6 +50,9 @@ class CalibratedLandmarkSVM(BaseCalibratedBlocks):
 
     References
     ----------
+    Weston, J. and Watkins, C. (1999). Support vector machines for multi-class pattern recognition.
+    ESANN, 219-224.
+
     Williams, C. and Seeger, M. (2000). Using the Nystroem method to speed up kernel machines. NIPS.
     """
 
@@ -91,15 +96,19 @@ class CalibratedLandmarkSVM(BaseCalibratedBlocks):
             float(np.einsum("ij,ij->", block, block, dtype=np.float64))
             for _, block in rows.blocks()
         )
-        return self.gamma_factor * len(rows) / max(squares, 1e-300)
+        return self.gamma_factor * len(rows) / max(squares, TINY)
 
     def _solve(self, source: Source, codes: Codes, weights: Weights) -> tuple[Floats, Floats]:
         assert isinstance(source, LandmarkKernel)
-        objective = Objective(squared_hinge, self.C * _FACTOR, 0.25, self.tol, self.max_iter)
+        classes = len(self.classes_)
+        # The lengths of all pairs' coefficients have k times the square of those of k classes, if
+        # these add up to 0. For two classes, there is one output, that of the pair.
+        C = self.C / (classes if classes > 2 else 1)
+        objective = Objective(pair_hinge, C, 0.5, self.tol, self.max_iter)
         return minimised(
             source,
             codes,
-            len(self.classes_),
+            classes,
             objective,
             weights=weights,
             products=source.rough_products,

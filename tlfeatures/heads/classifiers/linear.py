@@ -7,6 +7,14 @@ from scipy.special import softmax
 
 from tlfeatures.heads.classifiers.base import Floats
 
+_LEAST = 1e-300  # prior of a class whose weight is 0: decisions stay finite
+
+
+def log_priors(counts: Floats) -> Floats:
+    """Return the logarithms of the shares of weighted counts of the classes, of shape (k,)."""
+    logs: Floats = np.log(np.maximum(counts / counts.sum(), _LEAST))
+    return logs
+
 
 def one_row_for_two_classes(coef: Floats, intercept: Floats) -> tuple[Floats, Floats]:
     """Replace the coefficients of two classes by their difference, as scikit-learn does."""

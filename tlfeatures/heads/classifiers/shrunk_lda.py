@@ -11,6 +11,7 @@ from tlfeatures.heads.classifiers.base import BaseProbabilityClassifier, ClassWe
 from tlfeatures.heads.classifiers.linear import (
     linear_decisions,
     log_odds_to_probabilities,
+    log_priors,
     one_row_for_two_classes,
 )
 
@@ -54,7 +55,7 @@ class ShrunkLDA(BaseProbabilityClassifier):
         covariance.flat[:: len(covariance) + 1] += (self.shrinkage + 1e-9) * mean_variance
         coef = solve(covariance, means.T, assume_a="pos", check_finite=False).T
         priors = np.bincount(codes) * self._weights(codes)
-        intercept = np.log(priors / priors.sum()) - np.einsum("ij,ij->i", means, coef) / 2
+        intercept = log_priors(priors) - np.einsum("ij,ij->i", means, coef) / 2
         self.coef_, self.intercept_ = one_row_for_two_classes(coef, intercept)
         return self
 

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 from tlfeatures.heads.class_weights import weights_of
 from tlfeatures.heads.classifiers.calibrated_centroid import CalibratedCentroid
 from tlfeatures.heads.classifiers.calibrated_ridge import CalibratedRidge
-from tlfeatures.heads.classifiers.linear import one_row_for_two_classes
+from tlfeatures.heads.classifiers.linear import log_priors, one_row_for_two_classes
 from tlfeatures.heads.classifiers.shrunk_lda import ShrunkLDA
 from tlfeatures.model_selection.sums.moments import Floats, TrainingSums
 
@@ -80,7 +80,7 @@ def lda(head: ShrunkLDA, rows: TrainingSums, classes: NDArray[np.str_]) -> Linea
     covariance.flat[:: len(covariance) + 1] += (head.shrinkage + 1e-9) * mean_variance
     coef = solve(covariance, means.T, assume_a="pos", overwrite_a=True, check_finite=False).T
     priors = rows.counts * class_weights(head.class_weight, classes, rows.counts)
-    intercept = np.log(priors / priors.sum()) - np.einsum("ij,ij->i", means, coef) / 2
+    intercept = log_priors(priors) - np.einsum("ij,ij->i", means, coef) / 2
     return one_row_for_two_classes(coef @ axes.T, intercept)
 
 
