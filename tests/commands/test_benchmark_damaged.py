@@ -95,15 +95,14 @@ CHANGES = {"removed": None, "null": None, "number": -1, "list": [[]], "text": "x
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("step", [4 * len(CHANGES), pytest.param(2, marks=pytest.mark.long)])
 def test_a_fact_that_is_missing_or_something_else_is_one_line(
-    change, folder, facts, embeddings, tmp_path
+    step, change, folder, facts, embeddings, tmp_path
 ):
+    """Each change is made to other facts, so that the five together reach a quarter of them."""
     before = files_in(folder)
     paths = [path for path in paths_in(facts) if path[0] != "files" or len(path) < 4]
-    number = list(CHANGES).index(change)
-    for path in (
-        paths[number % 2 :: 2] if change == "removed" else paths[number :: 2 * len(CHANGES)]
-    ):
+    for path in paths[4 * list(CHANGES).index(change) % step :: step]:
         changed = copy.deepcopy(facts)
         if change == "removed":
             del at(changed, path[:-1])[path[-1]]

@@ -44,7 +44,7 @@ from tlfeatures.features.spec import Spec
 
 IMAGES = 24
 SETTINGS = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["flatten"]}
-SETTINGS |= {"batch_size": 4}
+SETTINGS |= {"batch_size": 8}  # three shards
 # More shards than are sent at once, so that some are left when a run is stopped.
 MANY_SHARDS = SETTINGS | {"batch_size": 1}
 

@@ -98,7 +98,7 @@ def check_fact_of_a_model(model, fitted_folder, tmp_path, data):
     assert read_model_info(tmp_path / "again.model")
 
 
-test_every_fact_of_a_model_is_checked = fuzz(check_fact_of_a_model, 50)
+test_every_fact_of_a_model_is_checked = fuzz(check_fact_of_a_model, 20)
 test_every_fact_of_a_model_is_checked_often = pytest.mark.long(fuzz(check_fact_of_a_model, 500))
 
 
@@ -189,7 +189,7 @@ def check_key_of_an_embeddings_file(attributes, fitted_folder, tmp_path, data):
     run("fit", file, "--head", "dummy", "--cv", 2)
 
 
-test_every_key_of_an_embeddings_file_is_checked = fuzz(check_key_of_an_embeddings_file, 50)
+test_every_key_of_an_embeddings_file_is_checked = fuzz(check_key_of_an_embeddings_file, 20)
 test_every_key_of_an_embeddings_file_is_checked_often = pytest.mark.long(
     fuzz(check_key_of_an_embeddings_file, 500)
 )

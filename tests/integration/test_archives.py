@@ -44,7 +44,9 @@ def parquet(folder, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["archive", "parquet"])
-@pytest.mark.parametrize("moments", [1, 2, 5])
+@pytest.mark.parametrize(
+    "moments", [2, *(pytest.param(moments, marks=pytest.mark.long) for moments in (1, 5))]
+)
 def test_killed_in_the_middle_it_is_finished_bit_for_bit(kind, moments, request, tmp_path):
     source = request.getfixturevalue(kind)
     to_do = extract(source, tmp_path / "whole.h5", **PIXELS).computed
@@ -58,10 +60,13 @@ def test_killed_in_the_middle_it_is_finished_bit_for_bit(kind, moments, request,
 
 
 def test_workers_read_archives_and_parquet_files_of_their_own_accord(archive, parquet, tmp_path):
-    with serving(tmp_path) as address:
+    from distributed import Client
+
+    cluster = Client(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with serving(tmp_path) as address, cluster:
         sources = [archive, f"{address}/photos.parquet?"]
         for number, source in enumerate(sources):
             extract(source, tmp_path / f"{number}.h5", **PIXELS)
             expected = rows_of(tmp_path / f"{number}.h5")
-            extract(source, tmp_path / f"{number}-cluster.h5", cluster="local", **PIXELS)
+            extract(source, tmp_path / f"{number}-cluster.h5", cluster=cluster, **PIXELS)
             assert_same(tmp_path / f"{number}-cluster.h5", expected)

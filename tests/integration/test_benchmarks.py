@@ -1,10 +1,13 @@
 """Every benchmark runs in its short form, `--smoke`, and prints a row for each way it compares.
 
 Promise: `make bench` prints the speeds of your machine.
+
+`make test` runs few of them, and has the others import what they use and read their options.
 """
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -208,15 +211,14 @@ sent: N s, N MB more memory of the client
 """,
 }
 DRAWN = {"extract", "memory", "scale"}  # they draw what they measured, with --plot
-LONG = {"backbones", "cluster", "page_scale", "predict", "scale", "sums"}  # half a minute or more
+SHORT = {"extract", "near_duplicates", "sources"}  # the others start many processes or fit heads
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in SCRIPTS]
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name not in SHORT)) for name in SCRIPTS]
 )
 def test_a_benchmark_prints_its_table_in_its_short_form(name, tmp_path):
-    assert name in TABLES, f"say here what benchmarks/{name}.py --smoke prints"
     plot = ["--plot", "plot.png"] if name in DRAWN else []
     done = subprocess.run(
         [sys.executable, FOLDER / f"{name}.py", "--smoke", *plot],
@@ -253,6 +255,16 @@ def test_growth_is_that_of_earlier_runs_between_the_last_two_sizes(tmp_path):
     )
     assert done.stdout == "growth of fit, 10,000 to 40,000 rows: 1.00\n", done.stderr
     assert (tmp_path / "plot.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_benchmark_finds_what_it_imports_and_tells_its_options(name, monkeypatch, capsys):
+    assert name in TABLES, f"say here what benchmarks/{name}.py --smoke prints"
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    assert "--smoke" in capsys.readouterr().out
 
 
 def as_pattern(row: str) -> re.Pattern[str]:

@@ -410,7 +410,7 @@ def test_a_scheduler_that_dies_is_one_line_and_a_run_again_goes_on(photos, expec
 # ---- at random
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [1, pytest.param(200, marks=pytest.mark.long)])
 def test_kills_at_random_moments(kills, photos, expected, watched, tmp_path):
     """Each is of a worker, or of the client, while it runs; a worker is replaced at once."""
     draw, killed = random.Random("cluster"), 0

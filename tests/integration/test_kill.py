@@ -168,7 +168,7 @@ def test_killed_at_any_change_of_the_disk_it_is_finished_bit_for_bit(stage, tmp_
 
 
 @pytest.mark.parametrize(
-    ("kills", "count"), [(3, 60), pytest.param(50, 150, marks=pytest.mark.long)]
+    ("kills", "count"), [(1, 60), pytest.param(50, 150, marks=pytest.mark.long)]
 )
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_random_it_is_finished_bit_for_bit(stage, kills, count, tmp_path):

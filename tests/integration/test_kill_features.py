@@ -52,7 +52,10 @@ def left_in(folder):
     return [path.name for path in folder.iterdir() if path.name.endswith(".new")]
 
 
-@pytest.mark.parametrize("what", ["import", "npz", "csv", "parquet"])
+@pytest.mark.parametrize(
+    "what",
+    ["import", "npz", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("csv", "parquet"))],
+)
 def test_the_file_is_the_old_one_or_the_new_one(what, features):
     out = features / "out"
     out.mkdir()

@@ -1,6 +1,7 @@
 """Imports point down, as ARCHITECTURE.md shows: this test reads the imports as syntax."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,23 +51,27 @@ LAYERS = [
 RANKS = {f"tlfeatures.{name}": rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 
+@cache
 def modules(folder=PACKAGE):
+    found = []
     for path in sorted(folder.rglob("*.py")):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+        found.append((".".join(parts[:-1] if parts[-1] == "__init__" else parts), path))
+    return found
 
 
+@cache
 def imports(path):
     """Give the modules of this package that a file imports, also for types alone."""
-    names = {module for module, _ in modules()}
+    names, found = {module for module, _ in modules()}, set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in names)
+            found |= {alias.name for alias in node.names} & names
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path} has a relative import"
             for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                yield from (name for name in (whole, node.module) if name in names)
+                found |= {f"{node.module}.{alias.name}", node.module} & names
+    return found
 
 
 def rank_of(module):
@@ -87,14 +92,14 @@ def test_every_module_has_a_layer():
 
 @pytest.mark.parametrize(("module", "path"), MODULES, ids=[module for module, _ in MODULES])
 def test_imports_point_down(module, path):
-    for imported in sorted(set(imports(path)) - {"tlfeatures", module}):
+    for imported in sorted(imports(path) - {"tlfeatures", module}):
         rank = rank_of(imported)
         assert rank is not None, f"{module} imports {imported}, which has no layer"
         assert rank >= rank_of(module), f"{module} imports {imported}, which is above it"
 
 
 def test_no_two_modules_import_each_other_even_by_way_of_others():
-    graph = {module: set(imports(path)) - {module, "tlfeatures"} for module, path in MODULES}
+    graph = {module: imports(path) - {module, "tlfeatures"} for module, path in MODULES}
     while leaves := [module for module, imported in graph.items() if not imported & graph.keys()]:
         for module in leaves:
             del graph[module]
@@ -104,7 +109,7 @@ def test_no_two_modules_import_each_other_even_by_way_of_others():
 def test_metrics_take_arrays_and_know_no_dataset_and_no_file():
     allowed = ("tlfeatures.metrics", *(f"tlfeatures.{name}" for name in LAYERS[-1]))
     for module, path in modules(PACKAGE / "metrics"):
-        for imported in sorted(set(imports(path)) - {"tlfeatures"}):
+        for imported in sorted(imports(path) - {"tlfeatures"}):
             assert imported.startswith(allowed), f"{module} imports {imported}"
 
 
