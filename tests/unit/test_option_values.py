@@ -16,10 +16,17 @@ from tlfeatures.cli import main
         ("fit x.h5 --n-jobs two", "'--n-jobs': 'two' is not a whole number"),
         ("extract x --batch-size 0", "'0' is neither a whole number of at least 1 nor auto"),
         ("predict m x --min-confidence 2", "'--min-confidence': '2' is not a number from 0 to 1"),
-        ("predict m x --coverage high", "'--coverage': 'high' is not a number"),
+        ("predict m x --coverage high", "'--coverage': 'high' is not a number from 0 to 1"),
     ],
 )
 def test_a_wrong_number_is_refused_in_plain_words(command, line):
     result = CliRunner().invoke(main, command.split())
     assert result.exit_code == 2
     assert result.output.splitlines()[-1].endswith(line)
+
+
+@pytest.mark.parametrize("command", main.commands)
+def test_the_help_names_no_bound_that_there_is_not(command):
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert result.exit_code == 0
+    assert "None]" not in result.output.replace("n_components=None", "")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tlfeatures.cli.number_types import WholeNumber
+from tlfeatures.cli.number_types import AnyWholeNumber, WholeNumber
 from tlfeatures.cli.run_options import Function, combine, seed_option
 
 ONE_HEAD = "logreg|linear-svm|rbf-svm|gradient-boosting|knn|centroid|ridge|lda|mlp|dummy"
@@ -59,7 +59,7 @@ _CROSS_VALIDATION = (
     "head that is trained on the other folds (cross-validation)."
 )
 folds_option = click.option(
-    "--cv", type=WholeNumber(), metavar="N", default=5, show_default=True, help=_CROSS_VALIDATION
+    "--cv", type=AnyWholeNumber(), metavar="N", default=5, show_default=True, help=_CROSS_VALIDATION
 )
 folds_or_groups_option = click.option(
     "--cv",

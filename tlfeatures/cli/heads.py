@@ -53,7 +53,6 @@ _files_argument = click.argument(
 
 
 def _write_page(result: Benchmark | FitResult, page: str, n_jobs: int | None) -> None:
-
     with ProgressBars() as bars:
         from tlfeatures.reports.report import report
 

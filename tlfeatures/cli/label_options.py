@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tlfeatures.cli.number_types import WholeNumber
+from tlfeatures.cli.number_types import AnyWholeNumber, WholeNumber
 from tlfeatures.cli.run_options import Function, combine
 from tlfeatures.features.backbones.table import BACKBONES, DEFAULT_BACKBONE
 
@@ -114,7 +114,7 @@ label_options = combine(
     ),
     click.option(
         "--label-level",
-        type=WholeNumber(),
+        type=AnyWholeNumber(),
         metavar="N",
         help="Which folder in an image's path is the label: 1 is the top folder, 2 the folder "
         "inside it, -1 the folder that holds the image.  [default: 1, or 2 below train, val and "

@@ -22,7 +22,7 @@ from tlfeatures.cli.label_options import (
     folder_option,
     images_option,
 )
-from tlfeatures.cli.number_types import Number
+from tlfeatures.cli.number_types import Share
 from tlfeatures.cli.run_options import check_page, command, json_option, seed_option
 from tlfeatures.errors import ParameterError
 from tlfeatures.terminal.exits import SOME_UNREADABLE, exit_for_failures
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--min-confidence",
-    type=Number(0, 1),
+    type=Share(),
     default=0,
     show_default=True,
     metavar="P",
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--coverage",
-    type=Number(),
+    type=Share(),
     metavar="C",
     help="Add the column label_set: a set of labels, separated by |. Of 100 images like the "
     "training images, the sets of about 95 hold the right label if C is 0.95. An easy image has "
@@ -214,7 +214,6 @@ def _write_label_page(
     name: str,
     inputs: Images | None,
 ) -> None:
-
     with ProgressBar("pictures") as bar:
         from tlfeatures.reports.report_labels import report_labels
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tlfeatures.cli.number_types import WholeNumber
+from tlfeatures.cli.number_types import AnyWholeNumber, WholeNumber
 from tlfeatures.errors import ParameterError
 from tlfeatures.terminal.exits import Command
 
@@ -65,7 +65,7 @@ def n_jobs_option(default: int) -> Callable[[Function], Function]:
     """Give the option --n-jobs."""
     return click.option(
         "--n-jobs",
-        type=WholeNumber(),
+        type=AnyWholeNumber(),
         metavar="N",
         default=default,
         show_default=True,
