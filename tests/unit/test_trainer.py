@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -42,19 +43,39 @@ def process_id(task, rows, *others):
     return os.getpid()
 
 
+def workers():
+    """Give the processes that run folds, not those that clean up after them."""
+    every = psutil.Process().children(recursive=True)
+    return {each.pid for each in every if "popen_loky" in " ".join(each.cmdline())}
+
+
 def test_folds_run_in_processes_that_were_started_before():
+    get_reusable_executor().shutdown(kill_workers=True)
     with starting_processes(2):
         pass
-    ready = {process.pid for process in psutil.Process().children(recursive=True)}
+    ready = workers()
     tasks = [Task(np.arange(5), np.arange(5, 9), {})] * 4
     with Trainer(dataset(), n_jobs=2) as trainer:
         assert set(trainer.map(process_id, tasks, 1.0)) <= ready
 
 
-def test_an_error_while_processes_start_is_raised(recwarn):
-    with pytest.raises(ParameterError, match="wrong"), starting_processes(2):
-        raise ParameterError("wrong")
+@pytest.mark.parametrize("error", [ParameterError, KeyboardInterrupt])
+def test_an_error_ends_the_processes_that_start(error, recwarn):
+    get_reusable_executor().shutdown(kill_workers=True)
+    others, started = workers(), set()
+
+    def fail():
+        started.update(workers() - others)
+        raise error("wrong")
+
+    with pytest.raises(error, match="wrong"), starting_processes(2):
+        fail()
+    assert len(started) == 2
+    assert not workers() & started
     assert not recwarn
+    tasks = [Task(np.arange(5), np.arange(5, 9), {})] * 4
+    with Trainer(dataset(), n_jobs=2) as trainer:
+        assert os.getpid() not in trainer.map(process_id, tasks, 1.0)
 
 
 @pytest.mark.parametrize(("n_jobs", "before"), [(1, 5), (2, 4)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -49,6 +50,7 @@ def starting_processes(n_jobs: int | None) -> Iterator[None]:
     """Start the processes of `LocalFolds` while this process does something else.
 
     A new process imports scikit-learn, which takes a second or more. At the end, all have done so.
+    After an error, the processes are ended, so that nobody waits for them.
 
     Parameters
     ----------
@@ -63,8 +65,10 @@ def starting_processes(n_jobs: int | None) -> Iterator[None]:
         started = parallel(delayed(import_fold_work)() for _ in range(count))
         try:
             yield
+            list(started)
         finally:
-            list(started)  # joblib warns about results that nobody reads
+            with warnings.catch_warnings(action="ignore"):  # of results that nobody reads
+                started.close()
 
 
 def _processes(n_jobs: int) -> Parallel:

@@ -207,9 +207,10 @@ class Trainer:
         results = []
         failed: Exception | None = None
         calls = [(work, replace(task, train=images(task.train)), *shared) for task in tasks]
+        threads = 0 if self._meanwhile is None else self._folds.threads
         # Reads all results, also after a failure.
         for waiting, result in zip(range(len(calls))[::-1], self._folds.map(calls), strict=True):
-            if self._meanwhile is not None and waiting < self._folds.threads:
+            if self._meanwhile is not None and waiting < threads:
                 self._meanwhile()
                 self._meanwhile = None
             if isinstance(result, Exception):
