@@ -14,6 +14,7 @@ from tlfeatures import Dataset, fit, load_benchmark, report
 from tlfeatures.benchmarking import controls
 from tlfeatures.benchmarking.control import COLOURS, FILE, LARGEST, PERMUTED, Control
 from tlfeatures.benchmarking.verdict.controls import cautions
+from tlfeatures.dataset.samples import sampled_rows
 from tlfeatures.features.images.properties import FILE_PROPERTIES, PROPERTIES
 from tlfeatures.terminal.benchmark_text import render_benchmark
 
@@ -176,6 +177,18 @@ def test_shuffled_labels_that_no_head_can_be_fitted_on_have_a_reason_without_adv
     reasons = {by_name(result)[PERMUTED].reason for result in results} - {None}
     assert len(reasons) == 1
     assert "ridge can't be fitted on shuffled labels" in reasons.pop()
+
+
+def test_a_sample_without_a_tested_image_has_no_controls_but_a_result(monkeypatch):
+    monkeypatch.setattr(controls, "MOST_IMAGES", 20)
+    data = with_properties(300, signal=4)
+    rows = sampled_rows(data.y, data.together, 20)
+    split = np.full(300, "train")
+    split[np.setdiff1d(np.arange(300), rows)[:20]] = "test"
+    found = by_name(fit(replace(data, split=split), "logreg"))
+    assert found[LARGEST].score is not None
+    reason = f"a sample of {len(rows)} of the 300 images has no fold with training and tested"
+    assert all(found[name].reason.startswith(reason) for name in (COLOURS, FILE, PERMUTED))
 
 
 # ---- kinds of runs

@@ -188,6 +188,8 @@ def test_a_fold_that_the_sample_leaves_empty_is_left_out():
     chosen = [{"epochs": 2}, {"epochs": 4}]
     curve = training_curve(data, params=SHORT, folds=folds, chosen=chosen, sample=60)
     assert (curve.folds, curve.epochs) == (1, 2)
+    with pytest.raises(DatasetError, match=r"none of the folds has .* larger sample"):
+        training_curve(data, params=SHORT, folds=folds[1:], sample=60)
 
 
 def test_choices_of_tuning_give_the_tuned_scores():

@@ -49,6 +49,7 @@ from tlfeatures.metrics.intervals import percentile_levels
 from tlfeatures.metrics.scores import LABEL_SCORES
 from tlfeatures.model_selection.fold_work import Task, fit_and_score
 from tlfeatures.model_selection.trainer import Trainer
+from tlfeatures.names import sample_words
 
 CONTROLS_VERSION = 3  # increase it when the code of this module gives other numbers
 _UNKNOWN_SHARE = 0.05  # largest share of images whose properties may be unknown
@@ -155,9 +156,19 @@ class _Bench:
 
     @cached_property
     def folds(self) -> list[Fold]:
-        """The folds of the first repeat, as positions in `rows`."""
+        """The folds of the first repeat, as positions in `rows`.
+
+        Raises
+        ------
+        _NotComputedError
+            If a sample has no fold with training and tested images.
+        """
         kept = folds_among(self.rows, self.plan.folds[0])
-        return [(train, test) for train, test in kept if len(train) and len(test)]
+        folds = [(train, test) for train, test in kept if len(train) and len(test)]
+        if not folds:
+            sample = sample_words(len(self.rows), len(self.datasets[0]))
+            raise _NotComputedError(f"{sample} has no fold with training and tested images")
+        return folds
 
     @cached_property
     def data(self) -> Dataset:

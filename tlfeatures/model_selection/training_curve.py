@@ -23,7 +23,7 @@ from tlfeatures.dataset.samples import MOST_IMAGES, folds_among, sampled_rows
 from tlfeatures.dataset.stratified_folds import Fold
 from tlfeatures.dataset.training_rows import TrainingRows
 from tlfeatures.equality import EqualByValue
-from tlfeatures.errors import ParameterError
+from tlfeatures.errors import DatasetError, ParameterError
 from tlfeatures.heads.forms import MANY_ROWS, has_many_rows
 from tlfeatures.heads.make_heads import make_one_head
 from tlfeatures.heads.table import HEADS, OneHead, make_head
@@ -241,8 +241,8 @@ def training_curve(
     Raises
     ------
     DatasetError
-        See `load_dataset`; also if there is only one class, or a class has fewer images than there
-        are folds.
+        See `load_dataset`; also if there is only one class, a class has fewer images than there
+        are folds, or the sample leaves no fold with training and tested images.
     ParameterError
         If the head does not train in epochs, the head or a parameter is unknown, `chosen` has
         another length than the folds, or an option of a file is given with a `Dataset`.
@@ -282,6 +282,11 @@ def training_curve(
         )
         if len(train) and len(test)
     ]
+    if not tasks:
+        raise DatasetError(
+            f"none of the folds has training and tested images among the {len(rows):,} images of "
+            "the sample; choose a larger sample"
+        )
     with (
         shown_progress(progress, "epochs", "folds") as show,
         Trainer(data, n_jobs=n_jobs, progress=ProgressCounter(len(tasks), show).add) as trainer,
