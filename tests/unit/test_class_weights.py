@@ -92,6 +92,14 @@ def test_a_class_of_weight_0_is_not_predicted(name, classes, many_rows):
     assert set(head.predict(X)) == {"bee", "cow"} & set(y)
 
 
+@pytest.mark.parametrize("name", ["linear-svm", "rbf-svm"])
+def test_a_class_of_weight_0_has_none_though_all_weights_are_small(name):
+    X, y = numbered(("ant", "bee", "cow"))
+    weights = {"ant": 0.0, "bee": 1e-7, "cow": 1e-7}
+    head = make_head(name, class_weight=weights, C=1e7).fit(X, y)
+    assert "ant" not in head.predict(X)
+
+
 @pytest.mark.parametrize("name", ["knn", "lda", "linear-svm", "mlp", "rbf-svm", "ridge"])
 def test_weights_that_are_all_0_are_refused(name):
     X, y = numbered(("ant", "bee"))

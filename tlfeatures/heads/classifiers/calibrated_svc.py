@@ -20,7 +20,7 @@ LARGEST_KERNEL = 10_000  # rows: a matrix of 800 MB; with more rows, libsvm comp
 # Maximum number of solver iterations for two classes. Standardised columns need about 10 iterations
 # per row. With values such as 10,000, the solver would not end; it stops and scikit-learn warns.
 _ITERATIONS_A_ROW, _LEAST_ITERATIONS = 100, 100_000
-_LEAST_WEIGHT = 1e-6
+_LEAST_WEIGHT = 1e-6  # of a row, as a share of the largest weight
 
 
 class CalibratedSVC(BaseCalibratedClassifier):
@@ -93,7 +93,10 @@ class CalibratedSVC(BaseCalibratedClassifier):
     def _row_weights(self, codes: NDArray[np.int_], variant: Variant = None) -> dict[str, Floats]:
         weights = super()._row_weights(codes, variant)
         # libsvm ignores classes whose rows have the weight 0, and then returns too few decisions.
-        return {name: np.maximum(values, _LEAST_WEIGHT) for name, values in weights.items()}
+        return {
+            name: np.maximum(values, _LEAST_WEIGHT * values.max())
+            for name, values in weights.items()
+        }
 
     def _prepare(self, X: Floats) -> None:
         if self.kernel not in ("rbf", "linear"):
