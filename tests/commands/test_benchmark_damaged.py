@@ -102,7 +102,7 @@ def test_a_fact_that_is_missing_or_something_else_is_one_line(
     """Each change is made to other facts, so that the five together reach a quarter of them."""
     before = files_in(folder)
     paths = [path for path in paths_in(facts) if path[0] != "files" or len(path) < 4]
-    for path in paths[4 * list(CHANGES).index(change) % step :: step]:
+    for path in paths[list(CHANGES).index(change) * step // len(CHANGES) :: step]:
         changed = copy.deepcopy(facts)
         if change == "removed":
             del at(changed, path[:-1])[path[-1]]
