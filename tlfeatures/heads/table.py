@@ -5,8 +5,9 @@ columns. rbf-svm, gradient-boosting, knn and mlp use only the leading coordinate
 activations dominate the distances on all coordinates.
 
 Each head has a second form for many rows, whose time grows in proportion to the number of rows. It
-reads the rows in blocks. rbf-svm is then a machine with landmarks (Nystroem's approximation), and
-linear-svm has the squared hinge loss; the other heads are the same except for rounding.
+reads the rows in blocks. rbf-svm then has landmarks (Nystroem's approximation) and the hinge losses
+of a row's class against each other class, and linear-svm has the squared hinge loss; the other
+heads are the same except for rounding.
 """
 
 from __future__ import annotations

@@ -81,8 +81,7 @@ def chunks(
 def dot(weights: Floats, values: Floats) -> Floats:
     """Return the weighted sums of values: weights of shape (b, n), values of shape (n,).
 
-    Unlike a product of BLAS, which threads divide among themselves, each sum has the same bits on
-    every machine.
+    Unlike those of a product of BLAS, the bits of a sum don't depend on the number of threads.
     """
     sums: Floats = np.einsum("bn,n->b", weights, values)
     return sums

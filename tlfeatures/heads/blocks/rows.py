@@ -36,8 +36,8 @@ class Blocks(Protocol):
     def blocks(self, least: int = LEAST_ROWS) -> Iterator[tuple[slice, Single]]:
         """Yield the positions of some rows, and their values of shape (rows, width), float32.
 
-        The values may change when the next block is read. All blocks but the last have at least
-        the requested number of rows.
+        The values may change when the next block is read. Nearly all blocks have at least the
+        requested number of rows.
         """
 
 

@@ -27,9 +27,10 @@ class CalibratedLandmarkSVM(BaseCalibratedBlocks):
     a row is the sum of the hinge losses of its class against each other class. `CalibratedSVC` has
     a machine for each pair of classes instead. With this loss, the coefficients of a pair are the
     differences of those of its two classes, so that their number grows with that of the classes
-    only. Penalty and losses are those of all pairs together, divided by the number of classes; for
-    two classes, both are the same machine. Work and memory grow in proportion to the number of
-    rows, while those of an exact machine grow with its square.
+    only. Penalty and losses are those of all pairs together, divided by the number of classes. For
+    two classes, it is the machine of `CalibratedSVC`, apart from the landmarks and the rounded
+    corner of the loss. Work and memory grow in proportion to the number of rows, while those of an
+    exact machine grow with its square.
 
     Parameters
     ----------
