@@ -8,7 +8,7 @@ BIN = .venv/bin
 WORKERS ?= 3
 PYTEST = $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=10
 
-.PHONY: demo test test-unit test-long test-reference test-browser test-backends test-hub lint bench bench-backbones bench-heads bench-predict bench-cluster study clean
+.PHONY: demo test test-unit test-slow test-long test-reference test-browser test-backends test-hub lint bench bench-backbones bench-heads bench-predict bench-cluster study clean
 
 demo: .venv/installed
 	$(BIN)/tlfeatures demo
@@ -19,8 +19,12 @@ test: .venv/installed-dev
 test-unit: .venv/installed-dev
 	$(PYTEST) tests/unit
 
-# What takes long, the reference tests included. `make test` has a short form of each. The
-# reference tests fail where their folder is missing.
+# What takes several seconds a test: other networks, clusters, many processes and pages.
+test-slow: .venv/installed-dev
+	$(PYTEST) -m "slow and not long"
+
+# What takes minutes a test, the reference tests included. `make test` or `make test-slow` has a
+# short form of each. The reference tests fail where their folder is missing.
 test-long: .venv/installed-dev
 	TLFEATURES_REFERENCE=$(REFERENCE) $(PYTEST) -m long
 
@@ -37,7 +41,7 @@ test-browser: .venv/installed-browser
 test-backends: .venv/installed-backends
 	for backend in torch jax; do KERAS_BACKEND=$$backend $(BIN)/pytest tests/contract/test_vgg16.py \
 		tests/contract/test_keras_applications.py tests/integration/test_vgg16.py \
-		-k "keras and not bfloat16 and not table and not EfficientNet and not ResNet50 and not resnet50" \
+		-m "not long" -k "keras and not bfloat16 and not table and not EfficientNet and not ResNet50 and not resnet50" \
 		|| exit 1; done
 
 # Presets of keras_hub, with random weights.

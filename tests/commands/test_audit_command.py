@@ -136,6 +136,7 @@ def test_help_and_errors(faulty, tmp_path):
         assert result.stdout == ""
 
 
+@pytest.mark.slow
 def test_it_loads_no_tensorflow_and_prints_nothing_else(faulty):
     program = (
         "import sys; from tlfeatures import audit; audit(sys.argv[1], head='lda', cv=2); "

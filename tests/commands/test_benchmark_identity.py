@@ -260,6 +260,7 @@ def test_a_dataset_made_by_hand_is_checked(changes, message):
             call(data)
 
 
+@pytest.mark.slow
 def test_a_page_refuses_another_dataset(tmp_path):
     data = dataset(60)
     result = run_benchmark(data, heads="centroid", cv=3)

@@ -42,6 +42,8 @@ from tlfeatures.features.sources.locations import Folder
 from tlfeatures.features.sources.records import ImageRecord
 from tlfeatures.features.spec import Spec
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 24
 SETTINGS = {"backbone": "pixels", "size": 16, "layers": ["grid4"], "pools": ["flatten"]}
 SETTINGS |= {"batch_size": 8}  # three shards

@@ -59,6 +59,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("command", "limit"), CASES)
+@pytest.mark.slow
 def test_on_a_full_disk_the_old_file_stays_and_is_named(command, limit, folder, monkeypatch):
     monkeypatch.chdir(folder)
     before = files_in(folder)

@@ -135,6 +135,7 @@ def test_of_many_images_the_doubtful_ones_and_outliers_are_shown(model, tmp_path
     assert max(numbers) <= 1902  # the least confident of all others
 
 
+@pytest.mark.slow
 def test_pictures_become_smaller_before_images_are_left_out(model, tmp_path):
     for number in range(300):
         write_image(tmp_path / "in" / f"{number}.png", number, side=250)  # noise, the largest files

@@ -71,6 +71,7 @@ def extract_bounded(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_file_larger_than_memory_is_read_or_named_and_the_others_are_done(tmp_path):
     folder = tmp_path / "photos"
     write_image(folder / "a" / "ok.png", 0, 16)

@@ -11,6 +11,7 @@ from tlfeatures.reports.report import FIGURES
 
 
 @pytest.mark.parametrize("what", FIGURES)
+@pytest.mark.slow
 def test_every_figure_is_drawn(page_folder, tmp_path, what):
     plot(page_folder / "out", what, tmp_path / "a.svg", n_jobs=1)
     assert (tmp_path / "a.svg").read_text().count("<text") >= 2

@@ -18,6 +18,7 @@ def analyses_of(folder):
     return Analyses(load_benchmark(folder), n_jobs=1)
 
 
+@pytest.mark.slow
 def test_what_was_computed_once_is_kept(page_folder, page_copy):
     computed = []
     made = report(

@@ -4,6 +4,7 @@ import logging
 import shutil
 
 import numpy as np
+import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from tests.commands.pages import SECTIONS, album, benchmark, page_of, sections, write_split
@@ -63,6 +64,7 @@ def test_a_head_of_others_is_not_fitted_again(page_copy, caplog):
     assert "GaussianNB is not a head of this package" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_given_split_has_a_page(page_copy):
     counts = {(part, label): 8 for part in ("train", "val") for label in ("blue", "red")}
     write_split(page_copy / "split", counts)
@@ -116,6 +118,7 @@ def test_a_folder_added_to_from_another_file_has_a_page_with_both(page_copy):
     assert "f1 weighted" in html
 
 
+@pytest.mark.slow
 def test_a_folder_keeps_what_was_given_in_python(page_copy):
     """Its page has the labels, groups and folds, as a page of the datasets in memory has."""
     data = load_dataset(page_copy / "a.h5", "grid8.avg", near_duplicates=None)

@@ -260,7 +260,7 @@ def test_a_benchmark_ranks_it_with_its_parts(benched, no_fits):
         out="out",
         progress=lambda done, total: shown.append(total),
     )
-    assert set(shown) == {6}  # folds of two embeddings
+    assert set(shown) == {7}  # folds of two embeddings, and the ranking
     assert again.computed == 0
     assert len(again.entries) == 6
 

@@ -219,6 +219,7 @@ def test_curve_and_audit_take_it(file):
     assert audit(file, embedding=BOTH, cv=3, n_jobs=1).embedding == BOTH
 
 
+@pytest.mark.slow
 def test_the_commands(file, photos, tmp_path):
     def run(*arguments):
         result = CliRunner().invoke(main, [str(each) for each in arguments])

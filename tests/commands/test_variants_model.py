@@ -90,6 +90,7 @@ def test_a_model_of_an_embedding_that_there_is_not_is_refused(file, photos, embe
         export(odd, file.with_name("x.onnx"))
 
 
+@pytest.mark.slow
 def test_the_commands(file, tmp_path):
     def run(*arguments):
         result = CliRunner().invoke(main, [str(each) for each in arguments])

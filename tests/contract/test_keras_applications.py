@@ -13,6 +13,8 @@ from tests.keras_networks import APPLICATIONS, SMALL, open_application, spec_of
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.engines.load import load_backbone
 
+pytestmark = pytest.mark.slow
+
 SHALLOW = {
     "mobilenetv3small": "re_lu",
     "efficientnetb0": "block2a_activation",

@@ -47,6 +47,7 @@ def parquet(folder, tmp_path):
 @pytest.mark.parametrize(
     "moments", [2, *(pytest.param(moments, marks=pytest.mark.long) for moments in (1, 5))]
 )
+@pytest.mark.slow
 def test_killed_in_the_middle_it_is_finished_bit_for_bit(kind, moments, request, tmp_path):
     source = request.getfixturevalue(kind)
     to_do = extract(source, tmp_path / "whole.h5", **PIXELS).computed
@@ -59,6 +60,7 @@ def test_killed_in_the_middle_it_is_finished_bit_for_bit(kind, moments, request,
     assert_same(tmp_path / "own.h5", story.expected)
 
 
+@pytest.mark.slow
 def test_workers_read_archives_and_parquet_files_of_their_own_accord(archive, parquet, tmp_path):
     from distributed import Client
 

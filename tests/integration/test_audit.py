@@ -64,6 +64,7 @@ def planted(form, scene_images, tmp_path_factory) -> tuple[Path, set[str], set[f
     return folder, {where[id_] for id_ in chosen[: case.wrong]}, pairs
 
 
+@pytest.mark.slow
 def test_planted_labels_and_copies_are_in_the_first_rows(form, planted, embedded, tmp_path):
     (folder, wrong, pairs), case = planted, CASES[form]
     shutil.copyfile(embedded(case.size), tmp_path / "x.h5")  # only the copies are computed
@@ -104,6 +105,7 @@ def strangers(form, scene_images, embedded, request, tmp_path_factory):
     return Model.fit(make_head("centroid"), data.take(np.flatnonzero(~held))), alike, unlike
 
 
+@pytest.mark.slow
 def test_images_of_another_kind_are_flagged_and_few_of_the_same_kind(strangers):
     model, alike, unlike = strangers
     flagged = [

@@ -158,6 +158,8 @@ export parquet N N N N N
 import parquet N N N N N
 export csv N N N N N
 import csv N N N N N
+
+pytestmark = pytest.mark.slow
 """,
     "scale": """
 64 columns, 3 classes, N processes

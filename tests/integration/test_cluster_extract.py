@@ -44,6 +44,8 @@ from pathlib import Path
 from tlfeatures.features.cluster import worker as shards
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.backbones.table import BACKBONES
+
+pytestmark = pytest.mark.slow
 FOLDER = Path(os.environ["WATCHED"])
 MOST = 300  # seconds, of a process that nobody ends
 def say(*words):

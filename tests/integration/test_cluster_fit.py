@@ -30,6 +30,8 @@ from tlfeatures.heads.make_heads import make_heads
 from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 WAITING_ROOM = "TLFEATURES_WAITING_ROOM"  # a variable of workers
 NARROW = 100  # columns
 TASKS = [Task(np.arange(20), np.arange(20, 30), {})] * 12

@@ -22,6 +22,8 @@ from tlfeatures.model_selection.fold_work import Task
 from tlfeatures.model_selection.folds import make_folds
 from tlfeatures.model_selection.sums.trainer import SumsTrainer
 
+pytestmark = pytest.mark.slow
+
 HEADS = "ridge,lda,centroid,logreg"
 
 

@@ -58,6 +58,7 @@ def int8(images, weights, tmp_path_factory):
     return file
 
 
+@pytest.mark.slow
 def test_int8_points_the_same_way_for_every_image(images, weights, int8, tmp_path):
     whole = {"weights": weights, "size": SIZE, "pools": ["avg", "flatten"]}
     extract(images, tmp_path / "x.h5", engine="openvino", precision="float32", **whole)
@@ -69,6 +70,7 @@ def test_int8_points_the_same_way_for_every_image(images, weights, int8, tmp_pat
         assert found.mean() >= 0.999
 
 
+@pytest.mark.slow
 def test_ranges_stay_when_images_are_added_and_travel_with_a_model(
     images, weights, int8, tmp_path, form
 ):
@@ -94,6 +96,7 @@ def test_ranges_stay_when_images_are_added_and_travel_with_a_model(
     assert exported.check.largest_difference < 1e-4
 
 
+@pytest.mark.slow
 def test_the_sample_does_not_depend_on_names_and_folders(images, weights, int8, tmp_path):
     for number, path in enumerate(sorted(images.glob("*/*"), reverse=True)):
         target = tmp_path / "other" / "ab"[number % 2] / f"{number}.jpg"
@@ -134,6 +137,7 @@ def uncut(request, few, weights, tmp_path_factory):
 
 
 @pytest.mark.parametrize("batches", [1, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.slow
 def test_a_run_that_goes_on_gives_the_bits_of_one_that_nothing_cut_off(
     few, uncut, tmp_path, batches
 ):
@@ -172,6 +176,7 @@ main(sys.argv[1:])
     assert not (tmp_path / "x.h5").exists()
 
 
+@pytest.mark.slow
 def test_an_int8_extractor_points_the_same_way_as_float32(images, weights):
     """It is fitted on the images themselves, by the engine itself."""
     paths = sorted(images.glob("*/*"))[:24]

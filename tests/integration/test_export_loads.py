@@ -3,7 +3,11 @@
 Promise: `export` writes one graph without TensorFlow.
 """
 
+import pytest
+
 from tests.integration.test_imports import loaded_after
+
+pytestmark = pytest.mark.slow
 
 
 def test_what_the_command_loads(fitted_model, tmp_path):

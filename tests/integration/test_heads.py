@@ -148,6 +148,7 @@ def assert_chance(data, names, within):
     assert abs(np.mean(accuracies) - 0.5) < within
 
 
+@pytest.mark.slow
 def test_random_labels_give_chance_even_tuned(scenes, form):
     data = load_dataset(scenes, "block5_pool.flatten")
     names = {"crops": QUICK, "reference": f"{QUICK},linear-svm"}[form]

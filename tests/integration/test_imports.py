@@ -112,6 +112,7 @@ def test_the_lists_of_backbones_and_of_what_is_installed_load_no_engine():
     assert not {"tensorflow", "keras", "sklearn", "skops", "matplotlib"} & (listed | examined)
 
 
+@pytest.mark.slow
 def test_vgg16_needs_no_tensorflow_by_other_engines_nor_by_the_one_that_is_chosen(
     photos, weights, tmp_path
 ):

@@ -21,7 +21,7 @@ from tlfeatures.errors import EngineError, ParameterError, SpecError, WeightsErr
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.engines.open_network import open_network
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 SIZE = (48, 32)
 NAME = "mobilenetv3small"

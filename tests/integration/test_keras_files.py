@@ -19,7 +19,7 @@ from tlfeatures.errors import ParameterError, TlfeaturesError, WeightsError
 from tlfeatures.features.engines.load import load_backbone
 from tlfeatures.features.engines.open_network import open_network
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 SIZE = (40, 32)
 DECLARED = {"colour": "BGR", "mean": [10, 20, 30], "std": [40, 50, 60]}

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 EXTRACT = (sys.executable, "-m", "tlfeatures", "extract")
 OPTIONS = ("--size", "32", "--weights", "random", "--engine", "keras", "--precision", "float32")

@@ -145,6 +145,7 @@ def assert_finished(story, file, had, acknowledged):
 
 
 @pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.slow
 def test_killed_at_any_change_of_the_disk_it_is_finished_bit_for_bit(stage, tmp_path):
     given = story(stage, 7, tmp_path)
     (tmp_path / "tries").mkdir()

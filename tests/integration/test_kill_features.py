@@ -56,6 +56,7 @@ def left_in(folder):
     "what",
     ["import", "npz", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("csv", "parquet"))],
 )
+@pytest.mark.slow
 def test_the_file_is_the_old_one_or_the_new_one(what, features):
     out = features / "out"
     out.mkdir()

@@ -154,6 +154,8 @@ SLEEPING = """
 import time
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
+
+pytestmark = pytest.mark.slow
 class Sleeping(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         self.classes_ = np.unique(y)

@@ -70,6 +70,7 @@ CASES = [*SHORT, *(pytest.param(*case, marks=LONG) for case in ALL if case not i
 
 
 @pytest.mark.parametrize(("pool", "name"), CASES)
+@pytest.mark.slow
 def test_every_head_is_within_a_thousandth_of_predict(pool, name, small, pictures, tmp_path):
     model = Model.fit(make_head(name), load_dataset(small, f"block5_pool.{pool}"))
     expected = model.predict(pictures[1])
@@ -103,6 +104,7 @@ print(json.dumps([table.tolist(), labels.tolist(), json.loads(facts["labels"]), 
 """
 
 
+@pytest.mark.slow
 def test_alone_in_a_process(form, pictures, weights, tmp_path):
     """By what the file says of itself, with ONNX Runtime, NumPy and Pillow."""
     for label in pictures[0].iterdir():

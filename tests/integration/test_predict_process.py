@@ -15,7 +15,7 @@ import pytest
 from tests.integration.piped import COMMAND, Program
 from tests.integration.piped import run as run_program
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def temporary(folder):

@@ -15,6 +15,8 @@ import pytest
 from tests.integration.piped import COMMAND, Program
 from tlfeatures import extract, fit
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(_photos, tmp_path_factory):

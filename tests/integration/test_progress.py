@@ -28,7 +28,7 @@ from tlfeatures import report as write_report
 from tlfeatures.errors import ParameterError
 from tlfeatures.progress import shown_progress
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 WORK = """
 import tlfeatures

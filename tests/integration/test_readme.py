@@ -93,6 +93,7 @@ def test_every_block_is_one_that_is_run_or_calls_make():
             assert called == {"tlfeatures" if language == "sh" else "make"}
 
 
+@pytest.mark.slow
 def test_every_command_is_shown_and_runs(read):
     shown = {line.rpartition("tlfeatures ")[2].split()[0] for line in read[1]}
     assert shown | {"demo", "verify", "info"} == set(main.commands)
@@ -111,12 +112,14 @@ def test_the_demo_compares_three_heads_on_digits(per_class, weights, tmp_path, m
     assert (tmp_path / "tlfeatures-demo" / "digits.model").is_file()
 
 
+@pytest.mark.slow
 def test_what_the_blocks_name_is_written(read):
     written = [path for path in map(read[0].joinpath, WRITTEN.split()) if path.exists()]
     assert [path.name for path in written] == WRITTEN.split()
     assert all(path.is_dir() or path.stat().st_size for path in written)
 
 
+@pytest.mark.slow
 def test_each_new_image_has_a_line(read):
     images = ["new/city/city014.jpg", "new/portrait/portrait014.jpg"]
     header, *rows = (read[0] / "labels.csv").read_text("utf-8").splitlines()
@@ -128,6 +131,7 @@ def test_each_new_image_has_a_line(read):
     }
 
 
+@pytest.mark.slow
 def test_images_that_a_model_was_fitted_on_are_left_out_of_its_evaluation(read):
     assert (
         "left out: 4 images that the model was fitted on"

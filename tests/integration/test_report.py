@@ -40,6 +40,7 @@ def page(form, request, tmp_path_factory):
     return folder / "page.html", written
 
 
+@pytest.mark.slow
 def test_a_page_is_small(page, form):
     file, written = page
     assert written.images == IMAGES[form]

@@ -36,6 +36,8 @@ from tlfeatures.terminal import stopping
 from tlfeatures.cli import main
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.pixels import PixelBackbone
+
+pytestmark = pytest.mark.slow
 def say(word):
     print(word, flush=True)
 def wait():

@@ -81,6 +81,7 @@ def test_what_nobody_shall_read_is_not_written(name, folder, album):
 @pytest.mark.parametrize(
     "name", [*COMMANDS, "predict a stream", "two processes", *long(ALIKE), *long(["predict"])]
 )
+@pytest.mark.slow
 def test_nothing_is_open(name, folder, album):
     command, code = ALL[name]
     nothing = run(command, "<&- >&- 2>&-", folder, album, True)
@@ -92,6 +93,7 @@ def test_nothing_is_open(name, folder, album):
 @pytest.mark.parametrize(
     "name", [*COMMANDS, "predict", "predict a stream", *long(ALIKE), *long(["two processes"])]
 )
+@pytest.mark.slow
 def test_a_full_disk_behind_standard_output_is_one_line(name, buffered, folder, album):
     command, code = ALL[name]
     full = run(command, "> /dev/full", folder, album, buffered)

@@ -14,7 +14,7 @@ from tests.integration.conftest import link_all
 from tests.photographs import save_textures
 from tlfeatures import HEADS
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def plan(form, request, study, weights, tmp_path, monkeypatch):
         save_textures(insects / "train", 12)
         save_textures(insects / "val", 6, 12)
         heads = ("linear-svm", "rbf-svm", "knn", "gradient-boosting", "centroid")
-        more = {"few": {3: (3, 6), 6: (13,)}, "heads": heads, "sizes": {32: 2, 64: 0, 72: 0}}
+        more = {"few": {3: (3, 4, 6, 8), 6: (13,)}, "heads": heads, "sizes": {32: 2, 64: 0, 72: 0}}
     else:
         data = request.getfixturevalue("data")
         link_first(data / "intel", images, 40)
@@ -63,7 +63,7 @@ def plan(form, request, study, weights, tmp_path, monkeypatch):
 # Training and validation images of the reference's setting; folds of each point of a curve, which
 # ends with all images.
 EXPECTED = {
-    "crops": ((24, 8), [3, 3, 3, 6]),
+    "crops": ((24, 8), [3, 3, 3, 3, 3, 6]),
     "reference": ((60, 20), [3, 3, 3, 3, 3, 8]),
 }
 

@@ -84,6 +84,8 @@ import threading
 import sklearn.svm
 from threadpoolctl import threadpool_info, threadpool_limits
 from tlfeatures.model_selection.workers import one_thread
+
+pytestmark = pytest.mark.slow
 def threads(kind):
     return [each["num_threads"] for each in threadpool_info() if each["user_api"] == kind]
 before = threads("blas")

@@ -269,6 +269,7 @@ def test_a_label_error_that_is_an_outlier_too_says_so():
     assert found.reason.endswith("; also an outlier")
 
 
+@pytest.mark.slow
 def test_the_same_again_and_by_two_jobs():
     data, _ = flipped(dataset(signal=1.0), 10)
     first = run(data).to_dict()

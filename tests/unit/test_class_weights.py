@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -157,6 +157,7 @@ def test_texts_and_numbers_name_the_same_class(weights):
     assert texts == ClassWeights(weights)
     for key, value in weights.items():
         assert texts[key] == texts[str(key)] == value
+    assume(any(weights.values()))  # weights that are all 0 are refused
     classes = sorted(map(str, weights))
     assert weights_of(weights, classes).tolist() == [texts[name] for name in classes]
 

@@ -65,6 +65,7 @@ def test_each_draws_on_a_figure_of_its_own(fitted):
         assert display.ax_.has_data() or display.ax_.collections
 
 
+@pytest.mark.slow
 def test_each_draws_on_given_axes_and_leaves_others_alone(fitted):
     for index in range(len(every_display(fitted))):
         figure = Figure(figsize=(8, 4))
@@ -179,6 +180,7 @@ def test_a_display_is_saved_as_a_file(tmp_path):
         RankingDisplay(some_ranking()).save(tmp_path / "ranking.jpg")
 
 
+@pytest.mark.slow
 def test_drawing_needs_no_pyplot_and_changes_no_settings():
     program = """
 import sys

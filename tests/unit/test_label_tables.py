@@ -345,6 +345,7 @@ def test_an_option_of_columns_has_its_form(file, value):
     assert "as in id=filename,label=species,group=site" in result.stderr
 
 
+@pytest.mark.slow
 def test_every_command_reads_the_columns_and_a_page_finds_them_again(file, table, tmp_path):
     labels = table(rows(head="photo;species", delimiter=";"))
     columns = ["--labels", labels, "--columns", "id=photo,label=species"]

@@ -165,6 +165,7 @@ def test_without_an_error_evaluate_has_no_table_of_confused_classes(separable, t
     assert "confused" not in text
 
 
+@pytest.mark.slow
 def test_without_an_error_the_page_has_no_table_of_confused_classes(separable, finished, tmp_path):
     right = benchmark(separable, "centroid", cv=2, n_jobs=1)
     for name, result, shown in ("right", right, 0), ("wrong", finished, 1):

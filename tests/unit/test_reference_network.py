@@ -103,6 +103,7 @@ def test_variant_numbers_are_passed_in_the_inner_folds_of_tuning(partial_fits, h
         assert set(rows[:, VARIANT]) == {number % 2 + 1}
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_what_cross_validation_scores(head):
     data, params = named(90, classes="abc"), {"hidden": 8, "epochs": 3}
     curve = training_curve(data, head, params=params, cv=3)

@@ -53,6 +53,7 @@ def texts_of(result):
     return Read(result._repr_html_()).texts
 
 
+@pytest.mark.slow
 def test_each_is_one_line_and_html_without_foreign_markup(results):
     for name, result in results.items():
         line = repr(result)

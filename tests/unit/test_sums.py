@@ -135,6 +135,7 @@ def test_coefficients_are_those_of_a_fit_on_all_rows(tmp_path, cluster, classes,
         ("abcdefghij", {"cv": 5}),
     ],
 )
+@pytest.mark.slow
 def test_labels_and_scores_are_those_of_one_machine(tmp_path, cluster, classes, folded):
     file = sharded_file(tmp_path / "x.h5", n=500, d=12, classes=classes)
     here, there = both(benchmark, file, HEADS, scoring=["f1_macro", "roc_auc_ovr"], **folded)
@@ -159,6 +160,7 @@ def test_labels_and_scores_are_those_of_one_machine(tmp_path, cluster, classes, 
 
 
 @pytest.mark.parametrize("head", ["ridge", "logreg"])
+@pytest.mark.slow
 def test_the_saved_model_is_that_of_one_machine(tmp_path, cluster, head):
     file = sharded_file(tmp_path / "x.h5", n=300, d=70)
     for name, address in (("here", None), ("there", "there")):
@@ -194,6 +196,7 @@ def test_a_training_fold_may_lack_a_class(tmp_path, cluster):
         np.testing.assert_array_equal(one.predicted, other.predicted)
 
 
+@pytest.mark.slow
 def test_all_rows_are_never_in_memory(tmp_path, cluster, monkeypatch):
     read = []
     copy_rows = ShardedReader.copy_rows

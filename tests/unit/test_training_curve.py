@@ -104,6 +104,7 @@ def test_coordinates_know_nothing_of_the_images_held_back():
     assert (curve.validation_loss != other.validation_loss).all()
 
 
+@pytest.mark.slow
 def test_copies_are_on_one_side():
     """Noise of which each image has a copy: by heart is no help, unless a copy is held back."""
     half = dataset(n=60, d=100, signal=0)

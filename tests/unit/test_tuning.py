@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import GridSearchCV
 
@@ -52,6 +53,7 @@ def test_the_outer_test_rows_are_never_seen_by_tuning():
         assert outer[number] == (set(train.tolist()), set(test.tolist()))
 
 
+@pytest.mark.slow
 def test_the_choice_is_that_of_grid_search():
     data = dataset(150, d=40, signal=1.0)
     folds = make_folds(data, cv=3)[1]
@@ -116,6 +118,7 @@ def test_heads_without_a_grid_are_left_as_they_are():
     assert len(tuned["logreg"].choices) == 5
 
 
+@pytest.mark.slow
 def test_same_numbers_whatever_the_jobs_and_the_company():
     """Some of the heads are tuned, others aren't."""
     data = dataset(60, d=20, classes="abc", copies=np.array([[0, 3], [9, 12]]))

@@ -45,6 +45,7 @@ def test_variants_change_what_is_learned():
     assert (with_them.probabilities != without.probabilities).any()
 
 
+@pytest.mark.slow
 def test_same_numbers_whatever_the_jobs_and_the_company():
     data = augmented(60, d=10, copies=np.array([[0, 2], [9, 11]]))
     heads = make_heads("logreg,linear-svm,knn", {"n_components": 4})
