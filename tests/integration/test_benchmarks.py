@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = sorted({path.stem for path in FOLDER.glob("*.py")} - {"common", "made_rows"})
 
@@ -158,8 +160,6 @@ export parquet N N N N N
 import parquet N N N N N
 export csv N N N N N
 import csv N N N N N
-
-pytestmark = pytest.mark.slow
 """,
     "scale": """
 64 columns, 3 classes, N processes

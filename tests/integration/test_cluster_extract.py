@@ -30,6 +30,8 @@ from tlfeatures import describe, extract
 from tlfeatures.errors import ClusterError, ParameterError
 from tlfeatures.features.file.reader import read_header
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 80
 
 # What a worker does is a line in `log` each. `MOMENT.wanted` in the folder stops the one worker
@@ -44,8 +46,6 @@ from pathlib import Path
 from tlfeatures.features.cluster import worker as shards
 from tlfeatures.features.file.writer import Writer
 from tlfeatures.features.backbones.table import BACKBONES
-
-pytestmark = pytest.mark.slow
 FOLDER = Path(os.environ["WATCHED"])
 MOST = 300  # seconds, of a process that nobody ends
 def say(*words):

@@ -20,6 +20,8 @@ from tlfeatures import extract, fit, load_benchmark
 from tlfeatures.cli import main
 from tlfeatures.models.describe import describe
 
+pytestmark = pytest.mark.slow
+
 # `tlfeatures ARGUMENTS` is killed just before (or after) the n-th change of a name on the disk.
 KILLED = """
 import os, signal, sys
@@ -154,8 +156,6 @@ SLEEPING = """
 import time
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-
-pytestmark = pytest.mark.slow
 class Sleeping(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         self.classes_ = np.unique(y)

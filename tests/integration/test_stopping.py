@@ -24,6 +24,8 @@ from tlfeatures.cli import main
 from tlfeatures.errors import StoppedError
 from tlfeatures.terminal.stopping import Stopping
 
+pytestmark = pytest.mark.slow
+
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
 
 # A process of its own whose signals are as a terminal starts them. `what` says how the backbone is
@@ -36,8 +38,6 @@ from tlfeatures.terminal import stopping
 from tlfeatures.cli import main
 from tlfeatures.features.backbones.table import BACKBONES
 from tlfeatures.features.backbones.pixels import PixelBackbone
-
-pytestmark = pytest.mark.slow
 def say(word):
     print(word, flush=True)
 def wait():

@@ -15,6 +15,8 @@ import pytest
 from tests.unit.data import dataset
 from tlfeatures import cross_validate, extract, fit, make_head
 
+pytestmark = pytest.mark.slow
+
 
 def fit_and_wait(tell, jobs):
     """What a user's own process may do: fit, then wait for Ctrl-C."""
@@ -84,8 +86,6 @@ import threading
 import sklearn.svm
 from threadpoolctl import threadpool_info, threadpool_limits
 from tlfeatures.model_selection.workers import one_thread
-
-pytestmark = pytest.mark.slow
 def threads(kind):
     return [each["num_threads"] for each in threadpool_info() if each["user_api"] == kind]
 before = threads("blas")
