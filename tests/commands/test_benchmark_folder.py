@@ -76,6 +76,7 @@ def test_entries_of_a_run_that_was_cut_off_are_ranked_by_the_next(file, out, no_
     assert load_benchmark(out).to_dict() == json.loads(json.dumps(whole.to_dict()))
 
 
+@pytest.mark.slow
 def test_what_is_added_is_computed_and_ranked_with_the_rest(file, tmp_path):
     options = {"out": tmp_path / "out", "cv": 3}
     run_benchmark(file, heads=["logreg"], **options)

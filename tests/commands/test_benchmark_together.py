@@ -59,6 +59,7 @@ def test_what_another_run_added_meanwhile_is_kept_and_ranked(
     assert sorted(load_benchmark(out).commands) == ["tlfeatures a", "tlfeatures b"]
 
 
+@pytest.mark.slow
 def test_what_both_compute_is_there_once(embeddings, out, monkeypatch):
     options = {"embeddings": "grid8.avg", "cv": 3, "out": out}
     with monkeypatch.context() as patch:
@@ -71,6 +72,7 @@ def test_what_both_compute_is_there_once(embeddings, out, monkeypatch):
     assert repeated.comparison == load_benchmark(out).comparison
 
 
+@pytest.mark.slow
 def test_an_entry_that_another_run_renewed_is_not_put_back(embeddings, out, monkeypatch):
     options = {"embeddings": "grid8.avg", "out": out}
     run_benchmark(embeddings, heads=["ridge"], **options)
@@ -81,6 +83,7 @@ def test_an_entry_that_another_run_renewed_is_not_put_back(embeddings, out, monk
     assert renew().computed == 0
 
 
+@pytest.mark.slow
 def test_an_entry_that_another_run_renews_stays_the_newest_and_alone(embeddings, out, monkeypatch):
     """The two runs give the head other scores, so that these are two entries in one place."""
     options = {"heads": ["ridge"], "embeddings": "grid8.avg", "out": out}
@@ -95,6 +98,7 @@ def test_an_entry_that_another_run_renews_stays_the_newest_and_alone(embeddings,
     assert len(list((out / "entries").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_off_while_it_renews_leaves_what_was_ranked(embeddings, out, monkeypatch):
     options = {"heads": ["ridge"], "embeddings": "grid8.avg", "out": out}
     first = run_benchmark(embeddings, **options)
@@ -114,6 +118,7 @@ def test_a_run_that_is_cut_off_while_it_renews_leaves_what_was_ranked(embeddings
     assert len(list((out / "entries").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_page_is_read_while_another_run_replaces_what_it_reads(embeddings, out, monkeypatch):
     options = {"heads": ["ridge"], "embeddings": "grid8.avg", "out": out}
     run_benchmark(embeddings, **options)
@@ -160,6 +165,7 @@ def test_several_files_of_one_run_are_all_described(embeddings, photos, tmp_path
     assert set(load_benchmark(out).study.facts["files"]) == {str(embeddings), str(other)}
 
 
+@pytest.mark.slow
 def test_processes_at_once_lose_nothing(embeddings, out):
     heads = ["dummy", "ridge", "centroid"]
     command = ["benchmark", embeddings, "--n-jobs", 1, "-o", out]
@@ -182,6 +188,7 @@ def test_a_run_that_is_refused_says_who_writes(embeddings, out, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["write_entry", "write_results"])
+@pytest.mark.slow
 def test_a_full_disk_leaves_what_was_there_and_the_next_run_goes_on(
     name, embeddings, out, monkeypatch
 ):

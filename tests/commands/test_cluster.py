@@ -86,6 +86,7 @@ def test_no_more_are_sent_than_keep_the_workers_busy(cluster):
     assert numbers.taken < 100
 
 
+@pytest.mark.slow
 def test_what_is_done_first_comes_first(cluster):
     found = []
     for number, _ in cluster.map_unordered(slow_first, range(12)):
@@ -235,6 +236,7 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.slow
 def test_where_no_scheduler_is_it_is_said_how_to_start_one(name, monkeypatch):
     monkeypatch.setattr("tlfeatures.features.cluster.connect.CONNECT_SECONDS", 0.5)
     with pytest.raises(ClusterError) as said, connect(ADDRESSES[name]):

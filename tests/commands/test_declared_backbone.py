@@ -312,6 +312,7 @@ def test_a_network_that_openvino_cannot_load_names_the_other_engine(run, tmp_pat
 
 
 @pytest.mark.parametrize(("engine", "precision"), engines_and_precisions())
+@pytest.mark.slow
 def test_every_engine_and_precision_from_extract_to_predict(
     run, tmp_path, client, photos, engine, precision
 ):

@@ -177,6 +177,7 @@ print(peak() - start)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells it there")
+@pytest.mark.slow
 def test_hostile_files_take_the_memory_of_one(tmp_path):
     side = 4200  # one takes enough for its memory to be given back
     folder = tmp_path / "hostile"

@@ -137,6 +137,7 @@ def test_a_cache_that_can_not_be_written_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", [0o555, 0o500])  # read-only; closed to others than its owner
+@pytest.mark.slow
 def test_a_home_that_can_not_be_written_is_no_failure(mode, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     with open_folder() as home:
@@ -178,6 +179,7 @@ def test_the_backend_of_keras_is_named(backend, words, monkeypatch):
     assert words in lines()["Keras"]
 
 
+@pytest.mark.slow
 def test_measured_speeds_are_kept_and_listed(scripted_engines):
     before = lines()["speed"]
     assert before == "not measured yet: tlfeatures doctor --measure"

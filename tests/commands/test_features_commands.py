@@ -47,6 +47,7 @@ def test_features_from_import_to_labels(folder):
     assert "20 labelled images" in run("evaluate m.model train.h5", code=1)
 
 
+@pytest.mark.slow
 def test_texts_name_the_origin_and_invent_nothing(folder):
     run("import train.npz -o train.h5 --backbone-name clip --note tiles")
     run("fit train.h5 --head centroid -o m.model --near-duplicates off")

@@ -83,6 +83,7 @@ def test_on_a_full_disk_the_old_file_stays_and_is_named(command, limit, folder, 
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+@pytest.mark.slow
 def test_a_figure_on_a_full_disk(kind, tmp_path):
     figure = new_figure(2, 2)
     figure.add_subplot().plot([0, 1])

@@ -288,6 +288,7 @@ def test_the_watch_sees_what_it_is_to_see(name, site, watched):
     assert not (site.parent / "elsewhere").exists()
 
 
+@pytest.mark.slow
 def test_the_watch_sees_hdf5_following_a_link(site):
     program = "import h5py; h5py.File('hostile/external-pipe-ids.h5')['ids']"
     watched = Watched(site)

@@ -173,6 +173,7 @@ def done_rows(file: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.slow
 def test_damaged_files_are_embedded_or_named_and_poison_no_batch(count, tmp_path):
     alone, together = tmp_path / "alone", tmp_path / "together"
     for folder in (alone, together):

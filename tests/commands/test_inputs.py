@@ -507,6 +507,7 @@ def test_left_out_formats_are_named_with_what_to_do(folder, caplog):
     assert "1 .cr2, 1 .dcm, 1 .dng, 1 .heic; .cr2, .dng, DICOM, HEIC can't be read" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_folder_that_can_not_be_listed_ends_the_run():
     with open_folder() as base:
         write(base / "photos", "a/1.png", encoded(picture(), "PNG"))

@@ -211,6 +211,7 @@ OTHERS_LEFT = [pytest.param(left, marks=pytest.mark.long) for left in (["command
 
 
 @pytest.mark.parametrize("left", [[], ["versions"], *OTHERS_LEFT])
+@pytest.mark.slow
 def test_a_report_of_a_file_that_says_little_of_where_it_comes_from(
     flatten_file, attributes, tmp_path, left
 ):

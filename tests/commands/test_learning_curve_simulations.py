@@ -25,6 +25,7 @@ def true_accuracy(counts, fits, **fields) -> float:
         pytest.param(range(12), 12, 5, marks=pytest.mark.long),
     ],
 )
+@pytest.mark.slow
 def test_doubling_is_forecast(seeds, fits, cv):
     """Twice the images are simulated, too; the short form has a set for which help is foreseen."""
     fields = {"d": 200, "signal": 1.6}

@@ -89,6 +89,7 @@ def test_pictures_are_small(html):
             assert image.format == "WEBP"
 
 
+@pytest.mark.slow
 def test_pictures_are_not_more_than_there_is_room_for(page_copy, monkeypatch):
     monkeypatch.setattr(contents, "MOST_PICTURES", 5)
     made, html = page_of(page_copy / "out", ["images"])
@@ -114,6 +115,7 @@ def test_images_that_changed_are_not_shown(page_copy, caplog):
 
 
 @pytest.mark.parametrize("without", [["map", "learning-curve", "images"], ["audit", "epochs"]])
+@pytest.mark.slow
 def test_sections_can_be_left_out(page_copy, without):
     made, html = page_of(page_copy / "out", set(OPTIONAL) - set(without))
     ids = {"learning-curve": "more-images"}
@@ -124,6 +126,7 @@ def test_sections_can_be_left_out(page_copy, without):
     assert made.images == (0 if "images" in without else 25)
 
 
+@pytest.mark.slow
 def test_the_head_in_detail_can_be_chosen(page_copy):
     _, html = page_of(page_copy / "out", head="dummy", embedding="grid8.flatten")
     assert "prediction of the most frequent class on grid8.flatten" in html
@@ -173,6 +176,7 @@ def test_the_command_writes_a_page(page_copy):
 
 
 @pytest.mark.parametrize("command", ["benchmark", "fit"])
+@pytest.mark.slow
 def test_a_benchmark_and_a_fit_write_a_page(page_copy, command):
     options = ["--heads", "dummy", "--report", page_copy / "d.html", "--n-jobs", 1, "--cv", 3]
     embedding = ["--embeddings" if command == "benchmark" else "--embedding", "grid8.avg"]

@@ -72,6 +72,7 @@ def test_the_folds_are_those_of_the_benchmark(page_folder):
 # ---- the file
 
 
+@pytest.mark.slow
 def test_without_its_file_the_page_has_what_the_folder_knows(page_copy, caplog):
     (page_copy / "a.h5").unlink()
     (page_copy / "out" / "analyses.json").unlink()
@@ -87,6 +88,7 @@ def test_without_its_file_the_page_has_what_the_folder_knows(page_copy, caplog):
 
 
 @pytest.mark.parametrize("change", ["another picture", "a picture less"])
+@pytest.mark.slow
 def test_a_file_that_holds_something_else_by_now_is_not_mixed_in(page_copy, caplog, change):
     image = page_copy / "photos" / "red" / "red03.png"
     image.unlink()

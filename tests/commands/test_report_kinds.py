@@ -51,6 +51,7 @@ def test_names_that_are_markup_stay_text(photos, tmp_path):
     assert "<b>.png" not in html
 
 
+@pytest.mark.slow
 def test_a_head_of_others_is_not_fitted_again(page_copy, caplog):
     benchmark(
         page_copy / "a.h5",
@@ -82,6 +83,7 @@ def test_a_given_split_has_a_page(page_copy):
     assert sum(code < 0 for code in album(html)["predicted"]) == 16  # trained on, never tested
 
 
+@pytest.mark.slow
 def test_both_ways_to_a_page_of_a_split_say_the_same(page_copy):
     write_split(
         page_copy / "uneven",
@@ -95,6 +97,7 @@ def test_both_ways_to_a_page_of_a_split_say_the_same(page_copy):
     assert "(blue) would give 75.0 %" in html  # 9 of 12 in val; in all, red has more
 
 
+@pytest.mark.slow
 def test_fit_has_a_page_of_its_own(page_copy):
     made = fit(page_copy / "a.h5", ["logreg", "knn"], embedding="grid8.avg", command="tl fit", cv=3)
     report(made.benchmark, page_copy / "fit.html", data=made.data, n_jobs=1)
@@ -106,6 +109,7 @@ def test_fit_has_a_page_of_its_own(page_copy):
     assert f"{100 * right.mean():.1f} %" in html
 
 
+@pytest.mark.slow
 def test_a_folder_added_to_from_another_file_has_a_page_with_both(page_copy):
     a, b, out = page_copy / "a.h5", page_copy / "b.h5", page_copy / "two"
     benchmark(a, heads="centroid", embeddings="grid8.avg", out=out)

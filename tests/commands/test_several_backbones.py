@@ -303,6 +303,7 @@ def test_one_backbone_in_two_files_is_not_compared_with_itself(folder, photos):
     assert not any("backbone" in line.lower() for line in result.verdict)
 
 
+@pytest.mark.slow
 def test_pages_and_analyses_load_it_again(benched, folder):
     report("out", "page.html", embedding=NAME, n_jobs=1)
     html = (folder / "page.html").read_text()
@@ -325,6 +326,7 @@ def test_a_page_of_one_backbone_has_no_comparison_of_backbones(folder):
     assert "Which backbone pays?" not in (folder / "one.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_speed_of_a_backbone_is_shown_if_it_was_measured(folder):
     spec = load_dataset("net.h5").spec
     other = next(name for name in ENGINES if name != spec.engine)
@@ -374,6 +376,7 @@ def test_curve_and_audit_take_it(folder):
         audit(load_dataset(FILES, PARTS), near_duplicates=0.9)
 
 
+@pytest.mark.slow
 def test_the_commands(folder, photos):
     text = run("fit", *FILES, "--embedding", PARTS, "--cv", 3, "-o", "m.model")
     assert f"{NAME} of pixels.h5 + net.h5" in text

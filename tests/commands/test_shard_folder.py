@@ -66,6 +66,7 @@ ANEW = [(kind, "extract anew") for kind in DAMAGE]
         *(pytest.param(*case, marks=pytest.mark.long) for case in ANEW[1:]),
     ],
 )
+@pytest.mark.slow
 def test_beside_a_file_that_can_t_be_read_no_shard_is_removed(
     kind, how, file, photos, client, caplog
 ):

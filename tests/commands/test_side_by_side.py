@@ -199,6 +199,7 @@ def test_of_several_files_those_that_have_the_parts_give_it(file, photos, tmp_pa
     assert found == [(a, "grid4.avg"), (a, BOTH), (b, "grid4.avg")]
 
 
+@pytest.mark.slow
 def test_pages_and_analyses_load_it_again(file, tmp_path):
     options = {"params": {"epochs": 3, "steps": 1}, "cv": 3, "n_jobs": 1}
     benchmark(file, heads="mlp", embeddings=BOTH, out=tmp_path / "out", **options)
@@ -325,6 +326,7 @@ def vgg16():
         "flatten.none+block5_conv3.avg",
     ],
 )
+@pytest.mark.slow
 def test_one_pass_of_vgg16_gives_all_parts(vgg16, embedding):
     images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
     parts = {part: vgg16_rows(vgg16, part, images) for part in parts_of(embedding)}

@@ -67,6 +67,7 @@ def test_an_audit_lists_them(file, tmp_path):
         assert re.search(rf"^unreadable +{id_} +1\.000 ", result.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_page_names_them_also_without_its_audit(file, tmp_path):
     benchmark(file, heads=["centroid"], cv=3, out=tmp_path / "out")
     page = tmp_path / "page.html"

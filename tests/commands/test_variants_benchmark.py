@@ -33,6 +33,7 @@ def labels_of(result):
     return sorted(rank.label for rank in result.comparison.ranking)
 
 
+@pytest.mark.slow
 def test_entries_with_and_without_variants_are_apart(file, tmp_path):
     out = tmp_path / "out"
     assert labels_of(run_benchmark(file, out)) == ["logreg (3 variants)"]
@@ -112,6 +113,7 @@ def test_two_recipes_of_as_many_variants_are_told_apart_by_their_files(photos, t
 # ---- pages and analyses
 
 
+@pytest.mark.slow
 def test_a_page_can_be_made_of_both(file, tmp_path):
     out, params = tmp_path / "out", {"epochs": 3, "steps": 1}
     run_benchmark(file, out, heads=["mlp"], params=params, variants=0)

@@ -124,6 +124,7 @@ def test_parameters_can_be_searched(form):
     assert search.best_estimator_[0].components_.shape == (best, 40)
 
 
+@pytest.mark.slow
 def test_its_grid_can_be_searched_as_it_stands(form):
     X, y = sample(n=60)
     head, grid = quick_head(*form), head_grid(form[0])

@@ -161,6 +161,7 @@ def test_verify_embeds_some_again_and_finds_the_same(few, uncut):
     assert verified.smallest_cosine > 0.99999
 
 
+@pytest.mark.slow
 def test_no_room_for_what_ncnn_reads_is_one_line_that_says_what_to_do(few, weights, tmp_path):
     limited = """
 import resource, sys

@@ -62,6 +62,7 @@ def test_accuracy(embedded, form, embedding):
 
 @pytest.mark.parametrize("C", [1e-4, 0.01, 1.0])
 @pytest.mark.parametrize("name", ["linear-svm", "rbf-svm"])
+@pytest.mark.slow
 def test_svm_decisions(fold, name, C):
     data, train, _, A, B = fold
     kernel = name.partition("-")[0]

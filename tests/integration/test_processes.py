@@ -261,6 +261,7 @@ def test_a_folder_that_vanishes_before_any_image_is_read(photos, file):
     assert not file.exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_vanishes_keeps_what_is_in_the_file(tmp_path, file):
     photos = tmp_path / "photos"
     for number in range(110):

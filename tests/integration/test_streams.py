@@ -68,6 +68,7 @@ def run(command, redirection, folder, photos, buffered):
 
 
 @LIGHT
+@pytest.mark.slow
 def test_what_nobody_shall_read_is_not_written(name, folder, album):
     command, code = ALL[name]
     said = run(command, "", folder, album, True)
@@ -108,6 +109,7 @@ def test_a_full_disk_behind_standard_output_is_one_line(name, buffered, folder, 
 
 @FULL
 @LIGHT
+@pytest.mark.slow
 def test_a_full_disk_behind_standard_error_changes_nothing(name, folder, album):
     command, code = ALL[name]
     full = run(command, "2> /dev/full", folder, album, True)

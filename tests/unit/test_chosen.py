@@ -93,6 +93,7 @@ def test_the_best_of_equal_heads_is_corrected(scoring):
             assert score.interval[1] >= high + score.optimism
 
 
+@pytest.mark.slow
 def test_the_corrected_accuracy_of_equal_heads_is_nearer_the_truth():
     """All heads are truly right on 70 %; the best of ten looks better on 100 images."""
     draws = [equal_heads(seed, heads=10, odds=False) for seed in range(TIMES)]
@@ -265,6 +266,7 @@ def test_results_json_keeps_the_corrected_scores():
     assert Comparison.from_dict(facts) == found
 
 
+@pytest.mark.slow
 def test_heads_that_guess_are_no_better_than_guessing():
     """The labels say nothing, and there are ten heads to choose from: 95 of 100 are called so."""
     called = [_guessing(seed) for seed in range(TIMES // 2)]
@@ -312,6 +314,7 @@ def simulated_draws(count, n=60, others=400):
         )
 
 
+@pytest.mark.slow
 def test_the_corrected_accuracy_agrees_with_the_truth():
     """The short form of the simulation; the long one has real images."""
     ((own, corrected),) = compare_with_truth(list(simulated_draws(TIMES)), [10])

@@ -184,6 +184,7 @@ def test_classes_that_scikit_learn_takes_for_one_are_refused():
 
 
 @pytest.mark.parametrize("name", ["logreg", "gradient-boosting", "sklearn.svm:LinearSVC"])
+@pytest.mark.slow
 def test_the_command_takes_names_and_its_models_load(name, tmp_path):
     for label in ("10", "9"):
         for number in range(10):

@@ -170,6 +170,7 @@ def test_permuted_labels_are_no_better_than_guessing():
     assert not any("Caution" in verdict for verdict in found)
 
 
+@pytest.mark.slow
 def test_shuffled_labels_that_no_head_can_be_fitted_on_have_a_reason_without_advice():
     data = dataset(60, signal=3)
     data = replace(data, y=np.where(np.arange(60) < 3, "rare", data.y))

@@ -275,6 +275,7 @@ def test_auto_batches_shrink_with_the_size_of_the_images():
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.slow
 def test_a_library_keeps_and_sends_no_reports_of_use(engine, tmp_path):
     """They would keep a number of the machine in the home folder or in the cache."""
     code = (

@@ -69,6 +69,7 @@ def test_labelled_images_are_equal_if_their_values_are():
     assert labelled != 1
 
 
+@pytest.mark.slow
 def test_results_can_be_compared(flatten_file, tmp_path):
     data = load_dataset(flatten_file)
     result = benchmark(flatten_file, heads=["centroid"], cv=3, n_jobs=1, out=tmp_path / "out")

@@ -28,6 +28,7 @@ X = values(40)
 Y = ["first"] * 20 + ["second"] * 20
 
 
+@pytest.mark.slow
 def test_all_of_the_fast_half_takes_a_dataset_of_arrays(tmp_path, caplog):
     data = Dataset.from_arrays(X, Y, groups=np.arange(40) // 2)
     score = cross_validate("centroid", data).scores["accuracy"]["score"]

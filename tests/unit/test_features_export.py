@@ -43,6 +43,7 @@ def round_trip(folder, ending, dtype=None):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
 )
 @given(data=st.data())
+@pytest.mark.slow
 def test_rows_come_back_bit_for_bit(dtype, ending, data, tmp_path):
     ids = data.draw(
         st.lists(TEXTS | st.sampled_from(SPECIAL), min_size=1, max_size=12, unique=True)

@@ -34,6 +34,7 @@ def test_it_draws_on_given_axes_and_on_its_own(name):
 
 
 @pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.slow
 def test_the_users_settings_do_not_enter_and_stay_as_they_were(name):
     plain = svg_by_name(name)
     mine = {"axes.facecolor": "red", "font.size": 20, "text.color": "red", "axes.grid": False}
@@ -62,6 +63,7 @@ def test_every_color_is_of_the_table(name):
 
 
 @pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.slow
 def test_an_svg_can_stand_in_a_page(name):
     svg, other = svg_by_name(name), figure_files.to_svg(FIGURES[name](), "y")
     root = ElementTree.fromstring(svg)
@@ -80,6 +82,7 @@ def test_an_svg_can_stand_in_a_page(name):
 
 
 @pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.slow
 def test_writing_a_figure_changes_nothing_in_it(name, tmp_path):
     axes = FIGURES[name]()
     figure_files.save_figure(axes, tmp_path / "one.svg")

@@ -53,6 +53,7 @@ def lines(caplog):
 @pytest.mark.parametrize(
     ("category", "n_jobs"), [*((category, 1) for category in CATEGORIES), (UserWarning, 2)]
 )
+@pytest.mark.slow
 def test_a_warning_of_any_kind_is_logged_once(category, n_jobs, caplog, recwarn):
     cross_validate_heads({"odd": Warner(category)}, dataset(61), n_jobs=n_jobs)
     (line,) = [each for each in lines(caplog) if "odd rows" in each]

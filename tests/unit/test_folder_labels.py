@@ -294,6 +294,7 @@ def sites(tmp_path):
     return tmp_path / "x.h5"
 
 
+@pytest.mark.slow
 def test_every_command_asks_about_sites_and_takes_a_level(sites, tmp_path):
     folder, model = tmp_path / "photos", tmp_path / "m.model"
     asked = "WARNING: every top folder has the same subfolders (cat, dog): are those the classes? "

@@ -76,6 +76,7 @@ def test_the_page_has_the_worst_and_the_best_classes():
     assert CLASSES[pair["column"]] == pair["predicted"]
 
 
+@pytest.mark.slow
 def test_entries_are_the_same_in_memory_and_in_the_folder(finished):
     again = load_benchmark(finished.out)
     for own, read in zip(finished.entries, again.entries, strict=True):
@@ -117,6 +118,7 @@ def test_scores_before_and_after_keeping_are_the_same():
         assert record["interval"] == pytest.approx(before[name]["interval"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_ranking_of_repeats_has_the_mean_of_their_scores():
     _, result = confident(2)
     (rank,) = result.comparison.ranking

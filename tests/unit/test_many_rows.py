@@ -236,6 +236,7 @@ def quick_heads():
     return {name: make_head(name, many_rows=True, **QUICK.get(name, {})) for name in sorted(HEADS)}
 
 
+@pytest.mark.slow
 def test_heads_together_and_alone_and_in_two_processes(monkeypatch):
     monkeypatch.undo()  # other processes have blocks of the usual size
     data = dataset(n=90, d=12, classes="abc", signal=2.0)

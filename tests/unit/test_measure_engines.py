@@ -429,6 +429,7 @@ def test_speeds_that_can_not_be_kept_are_no_error(machine, weights, cache):
 # ---- in a run
 
 
+@pytest.mark.slow
 def test_extract_measures_for_a_new_file_and_goes_on_with_its_engine(
     machine, weights, photos, tmp_path, monkeypatch
 ):

@@ -224,6 +224,7 @@ def test_it_is_in_notebooks_json_and_info(fitted):
     assert json.loads(json.dumps(stored)) == stored
 
 
+@pytest.mark.slow
 def test_it_is_on_the_page(fitted, tmp_path):
     without = ["map", "audit", "learning-curve", "epochs", "images"]
     report(fitted, tmp_path / "r.html", without=without)
@@ -233,6 +234,7 @@ def test_it_is_on_the_page(fitted, tmp_path):
     assert "the label is b if" not in (tmp_path / "r.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_commands(flatten_file, tmp_path):
     def run(*arguments):
         return CliRunner().invoke(main, [str(argument) for argument in arguments])
@@ -302,6 +304,7 @@ def test_something_else_is_no_point(tmp_path, value):
 
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("name", sorted(HEADS))
+@pytest.mark.slow
 def test_every_head_in_onnx(name, classes, tmp_path):
     model = model_of(name, classes)
     table, *_ = both(model, tmp_path)

@@ -20,6 +20,7 @@ def cloud(seed, n, columns, active):
 
 
 @pytest.mark.parametrize("columns", [64, 5000])
+@pytest.mark.slow
 def test_new_images_of_the_same_kind_are_rarely_flagged_and_others_are(columns):
     half = columns // 2
     X = cloud(0, 500, columns, slice(0, half))

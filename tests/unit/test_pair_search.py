@@ -130,6 +130,7 @@ def test_distances_depend_neither_on_order_nor_on_threads_nor_on_blocks(make):
     block=st.integers(1, 100),
     seed=st.integers(0, 10**6),
 )
+@pytest.mark.slow
 def test_any_rows_and_radii(n, d, rank, noise, share, block, seed):
     random = np.random.default_rng(seed)
     X = random.normal(size=(n, rank)) @ random.normal(size=(rank, d))

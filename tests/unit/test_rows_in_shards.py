@@ -35,6 +35,7 @@ def file(tmp_path):
         np.array([], int),
     ],
 )
+@pytest.mark.slow
 def test_rows_read_as_the_array(file, index):
     rows = in_shards(on_disk(file).X)
     expected = load_dataset(file, near_duplicates=None).X

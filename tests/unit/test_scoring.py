@@ -48,6 +48,7 @@ def lacking(tmp_path):
 
 
 @pytest.mark.parametrize("heads", [["dummy", "ridge"], ["ridge", "dummy"]])
+@pytest.mark.slow
 def test_where_a_fold_lacks_a_class_the_pooled_score_ranks(lacking, heads):
     file, groups = lacking
     report = fit(file, heads, groups=groups, scoring="roc_auc")

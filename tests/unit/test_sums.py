@@ -182,6 +182,7 @@ def test_the_saved_model_is_that_of_one_machine(tmp_path, cluster, head):
     np.testing.assert_allclose(here.predict_proba(X), there.predict_proba(X), atol=0.1)
 
 
+@pytest.mark.slow
 def test_a_training_fold_may_lack_a_class(tmp_path, cluster):
     X, ids = made_rows(120, 6)
     file = write_sharded(tmp_path / "x.h5", ids, np.array_split(np.arange(120), 3), **{"x.avg": X})
@@ -211,6 +212,7 @@ def test_all_rows_are_never_in_memory(tmp_path, cluster, monkeypatch):
     assert 0 < max(read) < 5100  # the sample of the controls
 
 
+@pytest.mark.slow
 def test_sums_do_not_depend_on_the_order_of_the_calls(tmp_path, cluster, monkeypatch):
     file = sharded_file(tmp_path / "x.h5", n=300)
     first = benchmark(file, HEADS, cluster="there", near_duplicates=None)

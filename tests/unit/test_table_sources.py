@@ -460,6 +460,7 @@ def own_folder(tmp_path_factory):
 
 @settings(max_examples=200, deadline=None)
 @given(FILES, st.booleans())
+@pytest.mark.slow
 def test_any_json_is_a_table_or_one_line(tmp_path_factory, content, lines):
     path = own_folder(tmp_path_factory) / ("t.jsonl" if lines else "t.json")
     listed = content if lines and isinstance(content, list) else [content]

@@ -30,6 +30,7 @@ def kind_of_x(task, rows, *others):
     return type(rows.X).__name__, rows.X.dtype.name, rows.X.flags.writeable
 
 
+@pytest.mark.slow
 def test_workers_read_one_x(tmp_path):
     data = dataset(600, d=1000)  # 2.4 MB: worth sharing
     tasks = [Task(np.arange(5), np.arange(5, 9), {})] * 4

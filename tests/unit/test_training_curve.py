@@ -45,6 +45,7 @@ BALANCED = {"class_weight": "balanced", **SHORT}
         pytest.param("ab", BALANCED, marks=pytest.mark.long),
     ],
 )
+@pytest.mark.slow
 def test_the_last_epoch_is_what_cross_validation_scores(classes, params):
     data = dataset(n=90, classes=classes)
     curve = training_curve(data, params=params, cv=3, random_state=5)
@@ -74,6 +75,7 @@ def test_jobs_do_not_change_the_numbers():
     assert same(one, two)
 
 
+@pytest.mark.slow
 def test_on_classes_far_apart_the_training_loss_falls_and_all_get_right():
     curve = training_curve(dataset(n=120, signal=12), params=LONG, cv=3)
     assert (np.diff(curve.loss.mean(axis=0)) < 0).mean() > 0.95
@@ -82,6 +84,7 @@ def test_on_classes_far_apart_the_training_loss_falls_and_all_get_right():
     assert curve.validation_accuracy[:, -1].mean() > 0.97
 
 
+@pytest.mark.slow
 def test_random_labels_are_learned_by_heart_and_not_foretold():
     data = dataset(n=80, d=200, signal=0)
     curve = training_curve(data, params=LONG, cv=4)

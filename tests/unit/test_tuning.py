@@ -107,6 +107,7 @@ def test_another_score_of_labels_can_decide():
     assert chosen[0].count("balanced") < chosen[1].count("balanced") == 5
 
 
+@pytest.mark.slow
 def test_heads_without_a_grid_are_left_as_they_are():
     data = dataset()
     heads = make_heads(["centroid", "logreg"])

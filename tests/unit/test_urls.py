@@ -67,6 +67,7 @@ def ids(location):
 
 
 @pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.slow
 def test_a_file_with_images_at_a_url_gives_the_rows_of_the_folder(
     name, photos, tmp_path, server, memory
 ):
@@ -133,6 +134,7 @@ def test_a_server_that_sends_whole_files_only_is_one_line(photos, tmp_path):
         extract(f"{address}/photos.zip", tmp_path / "own.h5", **PIXELS)
 
 
+@pytest.mark.slow
 def test_predict_takes_an_image_a_folder_and_an_archive_at_a_url(photos, tmp_path, server):
     extract(photos, tmp_path / "photos.h5", **PIXELS)
     fit(tmp_path / "photos.h5", "centroid", model=tmp_path / "m.model")

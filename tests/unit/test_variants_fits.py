@@ -22,6 +22,7 @@ GROUPED = ("linear-svm", "rbf-svm", "ridge", "centroid", "knn")  # the fit of kn
     ("name", "grouped"),
     [*((name, False) for name in sorted(HEADS)), *((name, True) for name in GROUPED)],
 )
+@pytest.mark.slow
 def test_fitting_is_that_on_images_and_variants_as_rows(name, grouped):
     groups = np.array([f"g{i // 5}" for i in range(60)]) if grouped else None
     data = augmented(groups=groups, signal=2.0)
@@ -67,6 +68,7 @@ def test_same_curves_by_epoch_whatever_the_jobs():
 
 
 @pytest.mark.parametrize("name", ["logreg", "linear-svm", "mlp", "knn"])
+@pytest.mark.slow
 def test_a_model_is_fitted_on_variants_too(name):
     data = augmented(groups=np.array([f"g{i // 3}" for i in range(60)]), copies=np.array([[0, 4]]))
     model = Model.fit(make_head(name), data)

@@ -112,6 +112,7 @@ def test_values_outside_the_file_are_not_read(random_weights, tmp_path):
 # ---- where the ImageNet weights come from
 
 
+@pytest.mark.slow
 def test_sources_are_tried_in_order_and_all_are_named():
     said = (
         "the Keras cache: .*this package's cache: .*Keras's download: http://127.0.0.1:9/.*"
@@ -121,6 +122,7 @@ def test_sources_are_tried_in_order_and_all_are_named():
         load_weights(BACKBONES["vgg16"], "imagenet")
 
 
+@pytest.mark.slow
 def test_other_tensors_are_not_accepted_as_imagenets(random_weights, caches):
     write_keras_file(
         caches / "cache" / "tlfeatures" / "vgg16_imagenet_notop.h5", random_weights.tensors
