@@ -22,7 +22,7 @@ from tlfeatures.heads.blocks.rows import (
     MatrixRows,
     Rows,
     Single,
-    estimated_products,
+    rough_products_of,
 )
 
 _RANK = 1e-7  # directions of the landmarks with a smaller share of the largest eigenvalue are noise
@@ -81,10 +81,8 @@ class LandmarkKernel:
 
     @cached_property
     def rough_products(self) -> Floats:
-        """`estimated_products`; of a part of other rows, its share of theirs."""
-        if self._whole is None:
-            return estimated_products(self)
-        return self._whole.rough_products * (len(self) / max(len(self._whole), 1))
+        """See `rough_products_of`; computed at the first use."""
+        return rough_products_of(self, self._whole)
 
     @cached_property
     def basis(self) -> Floats:

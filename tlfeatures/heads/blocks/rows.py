@@ -166,11 +166,8 @@ class StandardisedRows:
 
     @cached_property
     def rough_products(self) -> Floats:
-        """`estimated_products`; of a part of other rows, its share of theirs."""
-        if self._whole is None:
-            return estimated_products(self)
-        share = len(self) / max(len(self._whole), 1)
-        return self._whole.rough_products * share
+        """See `rough_products_of`; computed at the first use."""
+        return rough_products_of(self, self._whole)
 
     @cached_property
     def products(self) -> Floats:
@@ -216,6 +213,24 @@ def estimated_products(rows: Blocks) -> Floats:
         sample = rows
     means = column_means(sample)
     return (products_of(sample) - count * np.outer(means, means)) * (len(rows) / max(count, 1))
+
+
+class _Whole(Protocol):
+    """Rows of which others are a part."""
+
+    @property
+    def rough_products(self) -> Floats:
+        """See `rough_products_of`."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+
+def rough_products_of(rows: Blocks, whole: _Whole | None) -> Floats:
+    """Return `estimated_products` of rows; of a part of other rows, its share of theirs."""
+    if whole is None:
+        return estimated_products(rows)
+    return whole.rough_products * (len(rows) / max(len(whole), 1))
 
 
 def multiplied(rows: Blocks, vectors: Floats, weights: Floats | None = None) -> Floats:
