@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from tlfeatures.metrics.group_scores import few_groups, range_of_groups
 from tlfeatures.metrics.intervals import intervals_of
-from tlfeatures.metrics.resampling import Resamples, mean_scores, sums_of_repeats
+from tlfeatures.metrics.resampling import mean_scores, resample_counts, sums_of_repeats
 from tlfeatures.metrics.score_records import PooledScore
 from tlfeatures.metrics.scores import SCORES, finite_or_none, missing_scores
 from tlfeatures.metrics.weighted_sums import adder, chunks
@@ -47,8 +48,8 @@ class BootstrapScorer:
         Whether each image was tested.
     codes : ndarray of shape (m,), int
         Class codes of the tested images.
-    resamples : Resamples
-        Resamples of the tested images.
+    random_state : int or None
+        Seed of the resamples.
     units : int
         Number of images, or of groups, that are drawn for a resample.
     together : ndarray of shape (m,), int, or None
@@ -60,7 +61,7 @@ class BootstrapScorer:
     classes: list[str]
     tested: NDArray[np.bool_]
     codes: NDArray[np.int_]
-    resamples: Resamples
+    random_state: int | None
     units: int
     together: NDArray[np.int64] | None = None
     groups: NDArray[np.str_] | None = None
@@ -95,21 +96,23 @@ class BootstrapScorer:
             Names of the groups that the user gave. If they are too few, there are no intervals.
         """
         drawn = None if together is None else together[tested]
-        m = int(tested.sum())
         return cls(
             classes,
             tested,
             np.searchsorted(classes, y[tested]),
-            Resamples(m, drawn, random_state),
-            m if drawn is None else len(np.unique(drawn)),
+            random_state,
+            int(tested.sum()) if drawn is None else len(np.unique(drawn)),
             drawn,
             None if groups is None else groups[tested],
         )
 
-    @property
+    @cached_property
     def counts(self) -> NDArray[np.uint8]:
-        """Number of times that each tested image is in each resample, of shape (m, B)."""
-        return self.resamples.counts
+        """Number of times that each tested image is in each resample, of shape (m, B).
+
+        It is drawn when it is first needed; see `resample_counts`.
+        """
+        return resample_counts(len(self.codes), self.together, random_state=self.random_state)
 
     @property
     def unit(self) -> str:

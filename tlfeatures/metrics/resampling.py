@@ -7,8 +7,6 @@ are computed from a few resamples at a time (`tlfeatures.metrics.weighted_sums`)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -66,30 +64,6 @@ def resample_counts(
     codes = group_codes(np.asarray(groups), n)
     drawn = _draw(random, int(codes.max()) + 1, resamples)
     return drawn.T.take(codes, axis=1).T  # indexing would not keep a resample together in memory
-
-
-@dataclass(frozen=True, eq=False)
-class Resamples:
-    """Bootstrap resamples of m images, drawn when they are first needed.
-
-    Attributes
-    ----------
-    m : int
-        Number of images.
-    together : ndarray of shape (m,), int, or None
-        Group number of each image. Images of a group are drawn together.
-    random_state : int or None
-        Seed.
-    """
-
-    m: int
-    together: NDArray[np.int64] | None
-    random_state: int | None
-
-    @cached_property
-    def counts(self) -> NDArray[np.uint8]:
-        """Number of times that each image is in each resample; see `resample_counts`."""
-        return resample_counts(self.m, self.together, random_state=self.random_state)
 
 
 def _draw(random: np.random.Generator, units: int, resamples: int) -> NDArray[np.uint8]:
