@@ -21,17 +21,11 @@ _SHOWN = 3  # number of ids in a message
 
 
 class _Ids:
-    """Finds images by ids that may be written in another Unicode form, or with blanks.
-
-    Attributes
-    ----------
-    exact : dict of id to int
-        Position of each image.
-    """
+    """Finds images by ids that may be written in another Unicode form, or with blanks."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         self._ids = ids
-        self.exact = {id_: place for place, id_ in enumerate(ids)}
+        self._exact = {id_: place for place, id_ in enumerate(ids)}
 
     @cached_property
     def _by_form(self) -> dict[str, list[int]]:
@@ -43,8 +37,8 @@ class _Ids:
     def find(self, written: str) -> int | None:
         """Return the position of an image; None if there is no such image."""
         for form in (written, written.strip()):
-            if form in self.exact:
-                return self.exact[form]
+            if form in self._exact:
+                return self._exact[form]
         form = normalize_name(written)
         if form not in self._by_form:
             form = form.replace("\\", "/")  # as Windows writes a path
@@ -139,12 +133,7 @@ def rows_of_images(
     finder = _Ids(ids)
     by_key: dict[int | str, Entry] = {}
     for entry in entries:
-        place = finder.exact.get(entry.id)
-        keys: list[int] | list[str]
-        if place is not None:  # nearly always; `find_all` takes longer
-            keys = [place]
-        else:
-            keys = finder.find_all(entry.id) or [normalize_name(entry.id)]
+        keys: list[int] | list[str] = finder.find_all(entry.id) or [normalize_name(entry.id)]
         for key in keys:
             other = by_key.setdefault(key, entry)
             if other.row is not entry.row and other.row != entry.row:

@@ -13,7 +13,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -95,9 +95,10 @@ def find_rows(
     if isinstance(labels, str | os.PathLike):
         optional = ("group", "split") if group_column else ("split",)
         wanted = _wanted(columns, ("id", "label"), optional)
-        rows = rows_of_labels(ids, _of_file(labels, wanted, columns, ids), str(labels))
+        entries, name = _of_file(labels, wanted, columns, ids), str(labels)
     else:
-        rows = _rows_of_values(ids, labels)
+        entries, name = _of_items(labels.items()), "labels"
+    rows = rows_of_labels(ids, entries, name)
     if any(row.split for row in rows):
         return rows
     splits = [row.split for row in labels_from_folders(ids)]
@@ -202,25 +203,18 @@ def warn_of_names(labels: Iterable[str], groups: Iterable[str] | None) -> None:
 # ---- labels
 
 
-def _rows_of_values(ids: Sequence[str], labels: ById) -> list[LabelRow]:
-    rows = _label_rows(labels.items())
-    if isinstance(labels, dict) and labels and labels.keys() <= set(ids):
-        # Each id is that of one image, so that nothing has to be matched.
-        by_id, nothing = dict(rows), LabelRow(None)
-        return [by_id.get(id_, nothing) for id_ in ids]
-    return rows_of_labels(ids, [Entry(text_of(id_), row) for id_, row in rows], "labels")
-
-
-def _label_rows(items: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, LabelRow]]:
+def _of_items(items: Iterable[tuple[Any, Any]]) -> list[Entry]:
     rows: dict[str | LabelRow, LabelRow] = {}  # many images share few labels
+    entries = []
     for id_, value in items:
         if type(value) is not str and type(value) is not LabelRow:
-            yield id_, _row_of(value)
-            continue
-        row = rows.get(value)
-        if row is None:
-            row = rows[value] = _row_of(value)
-        yield id_, row
+            row = _row_of(value)
+        else:
+            if value not in rows:
+                rows[value] = _row_of(value)
+            row = rows[value]
+        entries.append(Entry(text_of(id_), row))
+    return entries
 
 
 def _row_of(value: Any) -> LabelRow:
