@@ -9,7 +9,7 @@ import pytest
 from tests.commands.pages import benchmark, page_of, sections
 from tests.fakes import write_image
 from tlfeatures import extract, load_benchmark, report
-from tlfeatures.benchmarking.benchmark_result import load_benchmark_of
+from tlfeatures.benchmarking.benchmark_result import load_with_predictions_of
 from tlfeatures.errors import DatasetError, FormatError, ParameterError
 from tlfeatures.reports.benchmark_analyses import Analyses
 
@@ -35,7 +35,7 @@ def test_what_was_computed_once_is_kept(page_folder, page_copy):
 
 def test_only_the_predictions_of_the_shown_head_are_kept(page_folder):
     whole = load_benchmark(page_folder / "out")
-    part = load_benchmark_of(page_folder / "out", lambda comparison: comparison.ranking[1])
+    part = load_with_predictions_of(page_folder / "out", lambda comparison: comparison.ranking[1])
     assert part.comparison == whole.comparison
     assert part.predictions_of(part.ranking[1]) == whole.predictions_of(whole.ranking[1])
     assert [entry.facts for entry in part.entries] == [entry.facts for entry in whole.entries]

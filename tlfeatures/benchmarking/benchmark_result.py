@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -243,11 +243,11 @@ def load_benchmark(folder: str | os.PathLike[str]) -> Benchmark:
     FormatError
         If a file of the folder is damaged, or has another version of the format.
     """
-    return _load(folder, None)
+    return load_with_predictions_of(folder, None)
 
 
-def load_benchmark_of(
-    folder: str | os.PathLike[str], choose: Callable[[Comparison], Rank]
+def load_with_predictions_of(
+    folder: str | os.PathLike[str], choose: Callable[[Comparison], Rank] | None
 ) -> Benchmark:
     """Read the folder of a benchmark, and keep the predictions of one rank only.
 
@@ -257,18 +257,14 @@ def load_benchmark_of(
     Parameters
     ----------
     folder : path
-    choose : callable (Comparison)
-        Chooses the rank.
+    choose : callable (Comparison) or None
+        Chooses the rank; None keeps the predictions of all ranks.
 
     Raises
     ------
     ParameterError, FormatError
         See `load_benchmark`.
     """
-    return _load(folder, choose)
-
-
-def _load(folder: str | os.PathLike[str], choose: Callable[[Comparison], Rank] | None) -> Benchmark:
     path = check_folder(folder)
 
     def read(path: Path) -> Benchmark:
@@ -280,6 +276,7 @@ def _load(folder: str | os.PathLike[str], choose: Callable[[Comparison], Rank] |
             entry if kept is None or entry.facts["key"] in kept else entry.without_predictions()
             for entry in read_entries_of(path, stored, study)
         ]
+        _check_entries(path, entries, comparison)
         return Benchmark(study, entries, comparison, 0, str(folder), stored["commands"])
 
     return read_again_if_changed(path, read)
@@ -305,14 +302,16 @@ def _comparison(path: Path, stored: Mapping[str, Any]) -> Comparison:
         "group_scores": groups,
         "controls": [{name: item[name] for name in CONTROL_FACTS} for item in stored["controls"]],
     }
-    comparison = Comparison.from_dict({**stored, **parts})
-    held = {head["key"] for head in stored["heads"]}
+    return Comparison.from_dict({**stored, **parts})
+
+
+def _check_entries(path: Path, entries: Sequence[Entry], comparison: Comparison) -> None:
+    held = {entry.facts["key"] for entry in entries}
     if not all(held.issuperset(rank.keys) for rank in comparison.ranking):
         raise FormatError(
             f"{path / RESULTS} is damaged: its ranking names entries that are missing; "
             f"{remedy(path / RESULTS)}"
         )
-    return comparison
 
 
 _RANKING: dict[str, Any] = {

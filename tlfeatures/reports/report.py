@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlfeatures.benchmarking.benchmark_result import Benchmark, load_benchmark_of
+from tlfeatures.benchmarking.benchmark_result import Benchmark, load_with_predictions_of
 from tlfeatures.benchmarking.comparison import Rank
 from tlfeatures.benchmarking.fit_result import FitResult
 from tlfeatures.dataset.dataset import Dataset
@@ -133,7 +133,7 @@ def report(
     benchmark = (
         results
         if isinstance(results, Benchmark)
-        else load_benchmark_of(results, lambda of: ranks_of(of, head, embedding)[0])
+        else load_with_predictions_of(results, lambda of: ranks_of(of, head, embedding)[0])
     )
     analyses = Analyses(benchmark, given, n_jobs=n_jobs, progress=progress)
     shown = {**contents(analyses, wanted), "operating_point": point}
@@ -218,7 +218,7 @@ def plot(
     if map not in METHODS:
         raise unknown_name("map", map, METHODS)
     check_output(output, SUFFIXES)
-    benchmark = load_benchmark_of(folder, lambda of: ranks_of(of, head, embedding)[0])
+    benchmark = load_with_predictions_of(folder, lambda of: ranks_of(of, head, embedding)[0])
     analyses = Analyses(benchmark, n_jobs=n_jobs, progress=progress)
     ranks = analyses.ranks(head, embedding)
     rank = ranks[0]
