@@ -11,10 +11,10 @@ turns; then `benchmark` with the heads, and `report` of it. Memory is the larges
 processes of a command of what is their own and their part of what they share (PSS), in which a
 file that is mapped counts once it was read.
 
-The growth of a command is the exponent x of seconds ~ rows ** x between the last two sizes: 1 if
-twice the rows take twice the time. `--plot` draws the seconds on logarithmic axes, beside a line
-with the slope 1. `--json` adds each run to a file of JSON lines, which `--from` reads instead of
-measuring.
+The growth of a command is the exponent x of seconds ~ rows ** x between the last two sizes. It is 1
+if the time doubles when the number of rows doubles. `--plot` draws the seconds on logarithmic axes,
+and a line with the slope 1. `--json` adds each run to a file of JSON lines, which `--from` reads
+instead of measuring.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ParameterError:
     """Create the error for an unknown name; it lists known ones, the most similar first."""
     names = list(known)
     if not names:
-        return ParameterError(f"there is no {kind} {name!r}; there are none")
+        return ParameterError(f"there is no {kind} {name!r}; the list of possible names is empty")
     near = difflib.get_close_matches(name, names, n=len(names), cutoff=0.5)
     ordered = near + [other for other in names if other not in near]
     return ParameterError(f"there is no {kind} {name!r}; there are: {some_of(ordered, _MOST)}")
@@ -121,7 +121,7 @@ def sample_words(sample: int | None, images: int) -> str:
 
 
 def missing_lines(missing: Iterable[tuple[str, str, str | None]]) -> list[str]:
-    """Give a line for each reason why scores or intervals are none.
+    """Return a line for each reason why a score or an interval is missing.
 
     Parameters
     ----------
